@@ -1,0 +1,1 @@
+"""Trained nnU-Net model to bundle: export, proof, self-test data."""

@@ -1,0 +1,63 @@
+"""The command line. Each room brings its commands; a room is imported only when one of its commands is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMANDS: Mapping[str, str] = {
+    "list": "nnunet_losses.trainers.commands:list_command",
+    "env": "nnunet_losses.trainers.commands:env_command",
+    "enable": "nnunet_losses.trainers.commands:enable_command",
+    "disable": "nnunet_losses.trainers.commands:disable_command",
+    "doctor": "nnunet_losses.trainers.commands:doctor_command",
+    "phantom": "nnunet_losses.commands:phantom_command",
+    "export": "nnunet_losses.export.commands:export_command",
+    "verify": "nnunet_losses.export.commands:verify_command",
+    "predict": "nnunet_losses.serve.commands:predict_command",
+    "inspect": "nnunet_losses.serve.commands:inspect_command",
+    "serve": "nnunet_losses.serve.http.commands:serve_command",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Looks a command up in ``COMMANDS`` and imports its room only then."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is click's
+        """Name all commands, in the order of the road from loss to answer."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is click's
+        """Import one command; None for an unknown name, so that click reports it."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, function = target.split(":")
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name)(getattr(import_module(module), function))
+        return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="nnunet-losses",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Losses for nnU-Net as trainers, export that proves itself, and predictions without PyTorch.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Losses for nnU-Net as trainers, export that proves itself, and predictions without PyTorch."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,1 @@
+"""Bundle to answer: runtime, safety, HTTP. Never imports PyTorch or nnU-Net."""

@@ -1,0 +1,1 @@
+"""Engines that run the tile network, behind one small protocol."""

@@ -1,0 +1,44 @@
+"""An image as the pipeline sees it, whatever file it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels lie, in the file's own convention (SimpleITK: x first, LPS millimetres).
+
+    Pictures without a physical space (PNG) have spacing 1, origin 0 and the identity direction.
+    """
+
+    dimension: int  # of the file: 2 or 3
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Voxels and spacing exactly as nnU-Net's reader returns them.
+
+    ``data`` is float32 (channels, z, y, x), in two dimensions (channels, 1, y, x). ``spacing`` is in array
+    order (z, y, x); two-dimensional files get nnU-Net's large first entry.
+    """
+
+    data: NDArray[np.float32]
+    spacing: tuple[float, float, float]
+    geometry: Geometry
+    sha256: str  # of the input files' bytes, in channel order
+    warnings: tuple[tuple[str, str], ...] = field(default=())  # (code, sentence) of everything repaired
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Spatial shape (z, y, x)."""
+        z, y, x = self.data.shape[1:]
+        return z, y, x

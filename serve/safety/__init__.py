@@ -1,0 +1,1 @@
+"""What may be answered: the input contract and, later, scores and decisions."""

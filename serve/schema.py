@@ -1,0 +1,215 @@
+"""The bundle's ``model.json``: the one description from which everything is run.
+
+Every function is named by an enum that the runtime knows, never by a Python path. An unknown value, and an
+unknown field, is a refusal to load: a runtime that does not understand a model must not guess.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reader(StrEnum):
+    """nnU-Net's readers, by nnU-Net's names."""
+
+    SIMPLE_ITK = "SimpleITKIO"
+    NATURAL_IMAGE_2D = "NaturalImage2DIO"
+
+
+class Normalization(StrEnum):
+    """nnU-Net's normalisation schemes."""
+
+    CT = "CTNormalization"
+    Z_SCORE = "ZScoreNormalization"
+    NONE = "NoNormalization"
+    RESCALE_0_1 = "RescaleTo01Normalization"
+    RGB_0_1 = "RGBTo01Normalization"
+
+
+class Head(StrEnum):
+    """How logits become labels: arg max over all labels, or one threshold per overlapping region."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+
+
+class Channel(Frozen):
+    """One input channel, with how it is normalised."""
+
+    name: str
+    normalization: Normalization
+    use_mask: bool = False  # statistics over, and changes to, the nonzero region only
+    # training statistics of the foreground; CT normalisation needs them
+    mean: float | None = None
+    std: float | None = None
+    percentile_00_5: float | None = None
+    percentile_99_5: float | None = None
+
+
+class Label(Frozen):
+    """One label of the answer. Background is not listed.
+
+    ``value`` is what the mask holds where this label is written. Under softmax, ``channel`` equals the value.
+    Under sigmoid, channel i is region i, and regions are painted in this order (later ones on top);
+    ``members`` are the mask values of which the region consists.
+    """
+
+    name: str
+    channel: int = Field(ge=0)
+    value: int = Field(ge=1)
+    members: tuple[int, ...]
+
+
+class Resampling(Frozen):
+    """``resample_data_or_seg_to_shape`` of nnU-Net with its arguments."""
+
+    function: Literal["resample_data_or_seg_to_shape"] = "resample_data_or_seg_to_shape"
+    order: Literal[0, 1, 3]
+    order_z: Literal[0, 1, 3] = 0
+    force_separate_z: bool | None = None
+
+
+class Preprocessing(Frozen):
+    """nnU-Net's DefaultPreprocessor: transpose, crop to nonzero, normalise, resample."""
+
+    transpose_forward: tuple[int, int, int]
+    spacing: tuple[float, ...]  # transposed order, millimetres; 2 entries for a 2D configuration
+    channels: tuple[Channel, ...]
+    resampling_image: Resampling
+    resampling_logits: Resampling
+
+
+class Tiling(Frozen):
+    """Sliding window as nnU-Net does it."""
+
+    patch_size: tuple[int, ...]  # 2 or 3 entries
+    step_size: float = Field(default=0.5, gt=0, le=1)
+    gaussian: bool = True
+    mirror_axes: tuple[int, ...] = ()  # spatial axes of the patch
+
+
+class Fold(Frozen):
+    """One network file."""
+
+    name: str  # "0" .. "4" or "all"
+    file: str  # relative to the bundle
+    sha256: str
+    checkpoint_sha256: str
+
+
+class FeatureStage(Frozen):
+    """One pooled encoder output of the network: mean over space, (batch, channels)."""
+
+    output: str
+    channels: int
+
+
+class Member(Frozen):
+    """One trained configuration: its folds share everything but the weights; their logits are averaged."""
+
+    name: str  # nnU-Net's configuration name
+    folds: tuple[Fold, ...] = Field(min_length=1)
+    preprocessing: Preprocessing
+    tiling: Tiling
+    features: tuple[FeatureStage, ...] = ()
+
+
+class Fingerprint(Frozen):
+    """What the training images were like, for warnings; from dataset_fingerprint.json. Array order (z, y, x)."""
+
+    n_cases: int
+    spacing_min: tuple[float, ...]
+    spacing_median: tuple[float, ...]
+    spacing_max: tuple[float, ...]
+    shape_min: tuple[int, ...]
+    shape_median: tuple[float, ...]
+    shape_max: tuple[int, ...]
+
+
+class Training(Frozen):
+    """How the model was trained, as far as its files say."""
+
+    trainer: str
+    dataset: str
+    epochs: int | None = None
+    loss: str | None = None  # key of the catalogue; None for foreign trainers
+    loss_parameters: dict[str, str | float | int | bool | None] = Field(default_factory=dict)
+    phi: str | None = None  # reduction of the Dice part: what the loss does with empty labels
+    smooth: float | None = None
+    validation_dice: dict[str, float] = Field(default_factory=dict)  # label -> mean, from summary.json
+
+
+class Golden(Frozen):
+    """The self-test: an input file, the expected mask and logits of the first tile."""
+
+    inputs: tuple[str, ...]  # relative files, one per input file of a case
+    mask: str
+    tile_input: str  # .npy float32 (1, channels, *patch)
+    tile_logits: str  # .npy float32 (1, heads, *patch), of the first fold, by PyTorch
+    # the self-test passes where logits agree to this share of their range, and voxels whose two best
+    # logits are further apart than the margin agree
+    logits_tolerance: float = 1e-4
+    margin: float = 0.1
+
+
+class Provenance(Frozen):
+    """Where the bundle comes from."""
+
+    created: str  # ISO 8601, UTC
+    exporter: str  # nnunet-losses version
+    nnunetv2: str
+    torch: str
+    onnx: str
+    opset: int
+
+
+class Parity(Frozen):
+    """What ``verify`` measured: the bundle against nnU-Net's own predictor."""
+
+    passed: bool
+    created: str
+    reference: str  # e.g. "nnunetv2 2.8.1, torch 2.13.0, cpu"
+    backend: str
+    cases: int
+    tiles: int
+    max_tile_difference: float  # share of the logits' range
+    differing_voxels: int
+    differing_voxels_beyond_margin: int
+    voxels: int
+    dice: dict[str, float]  # per label, pooled over cases
+    failures: tuple[str, ...] = ()
+
+
+class ModelDescription(Frozen):
+    """``model.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    reader: Reader
+    file_ending: str
+    head: Head
+    heads: int = Field(ge=1)  # number of logit channels
+    labels: tuple[Label, ...] = Field(min_length=1)
+    ignore_label: int | None = None
+    members: tuple[Member, ...] = Field(min_length=1)
+    training: Training
+    fingerprint: Fingerprint | None = None
+    golden: Golden
+    parity: Parity | None = None
+    provenance: Provenance
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Input channels in the network's order."""
+        return tuple(channel.name for channel in self.members[0].preprocessing.channels)

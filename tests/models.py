@@ -1,0 +1,188 @@
+"""Small nnU-Net model folders with random weights: what a training run leaves, without the training.
+
+The last layer is scaled up, so that the two best logits are well apart in most voxels, as in a trained network.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_STATISTICS = {"max": 400.0, "mean": 80.0, "median": 75.0, "min": -200.0, "percentile_00_5": -150.0,
+               "percentile_99_5": 350.0, "std": 60.0}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelFolderSpec:
+    """Everything that makes one model folder differ from another."""
+
+    patch_size: tuple[int, ...] = (16, 24, 16)
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channels: tuple[str, ...] = ("MRI",)
+    normalization: tuple[str, ...] = ("ZScoreNormalization",)
+    use_mask: tuple[bool, ...] = (False,)
+    labels: dict[str, Any] = field(default_factory=lambda: {"background": 0, "lesion": 1, "organ": 2})
+    regions_class_order: tuple[int, ...] | None = None
+    transpose_forward: tuple[int, int, int] = (0, 1, 2)
+    reader: str = "SimpleITKIO"
+    file_ending: str = ".nii.gz"
+    architecture: str = "PlainConvUNet"
+    features: tuple[int, ...] = (4, 8, 16)
+    mirror_axes: tuple[int, ...] | None = None  # None: all spatial axes
+    folds: tuple[int | str, ...] = (0,)
+    trainer: str = "nnUNetTrainer"
+    seed: int = 0
+    plans_overrides: dict[str, Any] = field(default_factory=dict)  # merged into plans.json
+    configuration_overrides: dict[str, Any] = field(default_factory=dict)  # merged into the configuration
+
+    @property
+    def dimension(self) -> int:
+        return len(self.patch_size)
+
+    @property
+    def configuration(self) -> str:
+        return "2d" if self.dimension == 2 else "3d_fullres"
+
+    def but(self, **changes: Any) -> ModelFolderSpec:
+        return replace(self, **changes)
+
+
+def _architecture(spec: ModelFolderSpec) -> dict[str, Any]:
+    n, dim = len(spec.features), spec.dimension
+    blocks = {"n_conv_per_stage": [1] * n} if spec.architecture == "PlainConvUNet" else {"n_blocks_per_stage": [1] * n}
+    return {
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{spec.architecture}",
+        "arch_kwargs": {
+            "n_stages": n,
+            "features_per_stage": list(spec.features),
+            "conv_op": f"torch.nn.modules.conv.Conv{dim}d",
+            "kernel_sizes": [[3] * dim] * n,
+            "strides": [[1] * dim] + [[2] * dim] * (n - 1),
+            **blocks,
+            "n_conv_per_stage_decoder": [1] * (n - 1),
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dim}d",
+            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+
+
+def _resampling(order: int, *, is_seg: bool) -> dict[str, Any]:
+    return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": None}
+
+
+def plans(spec: ModelFolderSpec) -> dict[str, Any]:
+    """plans.json of the model."""
+    configuration = {
+        "data_identifier": f"nnUNetPlans_{spec.configuration}",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": list(spec.patch_size),
+        "median_image_size_in_voxels": [float(size) for size in spec.patch_size],
+        "spacing": list(spec.spacing),
+        "normalization_schemes": list(spec.normalization),
+        "use_mask_for_norm": list(spec.use_mask),
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": _resampling(3, is_seg=False),
+        "resampling_fn_seg_kwargs": _resampling(1, is_seg=True),
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": _resampling(1, is_seg=False),
+        "architecture": _architecture(spec),
+        "batch_dice": spec.dimension == 2,
+        **spec.configuration_overrides,
+    }
+    backward = [spec.transpose_forward.index(axis) for axis in range(3)]
+    return {
+        "dataset_name": "Dataset999_Random",
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
+        "original_median_shape_after_transp": [32, 40, 32],
+        "image_reader_writer": spec.reader,
+        "transpose_forward": list(spec.transpose_forward),
+        "transpose_backward": backward,
+        "configurations": {spec.configuration: configuration},
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {
+            str(index): _STATISTICS for index in range(len(spec.channels))
+        },
+        **spec.plans_overrides,
+    }
+
+
+def dataset_json(spec: ModelFolderSpec) -> dict[str, Any]:
+    """dataset.json of the model."""
+    regions = {} if spec.regions_class_order is None else {"regions_class_order": list(spec.regions_class_order)}
+    return {
+        "channel_names": {str(index): name for index, name in enumerate(spec.channels)},
+        "labels": spec.labels,
+        **regions,
+        "numTraining": 3,
+        "file_ending": spec.file_ending,
+        "name": "random",
+    }
+
+
+def fingerprint(spec: ModelFolderSpec) -> dict[str, Any]:
+    """dataset_fingerprint.json of the model."""
+    shape = [1, 48, 64] if spec.dimension == 2 else [32, 40, 32]
+    spacing = [999.0, *spec.spacing] if spec.dimension == 2 else list(spec.spacing)
+    return {
+        "foreground_intensity_properties_per_channel": {str(i): _STATISTICS for i in range(len(spec.channels))},
+        "median_relative_size_after_cropping": 1.0,
+        "shapes_after_crop": [shape, shape, shape],
+        "spacings": [spacing, spacing, spacing],
+    }
+
+
+def random_network(spec: ModelFolderSpec, *, seed: int) -> Any:
+    """Build the network through nnU-Net and give it random weights with far-apart logits."""
+    import torch
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    architecture = _architecture(spec)
+    regions = None if spec.regions_class_order is None else list(spec.regions_class_order)
+    heads = LabelManager(spec.labels, regions).num_segmentation_heads
+    torch.manual_seed(seed)
+    network = get_network_from_plans(
+        architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
+        len(spec.channels), heads, allow_init=True, deep_supervision=False,
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in network.decoder.seg_layers[-1].parameters():
+            parameter.mul_(20).add_(torch.randn_like(parameter))
+    return network
+
+
+def write_model_folder(folder: Path, spec: ModelFolderSpec | None = None) -> Path:
+    """Write a model folder as nnU-Net's training leaves it, and return its path."""
+    import torch
+
+    spec = spec or ModelFolderSpec()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("plans", plans(spec)), ("dataset", dataset_json(spec)), ("dataset_fingerprint", fingerprint(spec))):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2))
+    for index, fold in enumerate(spec.folds):
+        axes = tuple(range(spec.dimension)) if spec.mirror_axes is None else spec.mirror_axes
+        checkpoint = {
+            "network_weights": random_network(spec, seed=spec.seed + index).state_dict(),
+            "current_epoch": 1,
+            "init_args": {"plans": plans(spec), "configuration": spec.configuration, "fold": fold,
+                          "dataset_json": dataset_json(spec)},
+            "trainer_name": spec.trainer,
+            "inference_allowed_mirroring_axes": axes or None,
+        }  # fmt: skip
+        (folder / f"fold_{fold}").mkdir(exist_ok=True)
+        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    return folder

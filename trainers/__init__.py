@@ -1,0 +1,1 @@
+"""nnU-Net trainers, one per loss."""
