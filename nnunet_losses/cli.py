@@ -1,4 +1,4 @@
-"""The command line. Each room brings its commands; a room is imported only when one of its commands is used."""
+"""The command line. Each room brings its commands, and is imported only when one of them is used."""
 
 from __future__ import annotations
 

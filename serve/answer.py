@@ -102,7 +102,7 @@ class Quality(Frozen):
     uncertainty_map: str | None = None
 
 
-class Warning_(Frozen):  # noqa: N801 - the builtin owns the plain name
+class Warning_(Frozen):
     """Something repaired, degraded, approximated or unusual."""
 
     code: str

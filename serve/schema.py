@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Frozen(BaseModel):
@@ -126,7 +126,7 @@ class Member(Frozen):
 
 
 class Fingerprint(Frozen):
-    """What the training images were like, for warnings; from dataset_fingerprint.json. Array order (z, y, x)."""
+    """What the training images were like, from dataset_fingerprint.json. Array order (z, y, x)."""
 
     n_cases: int
     spacing_min: tuple[float, ...]

@@ -1,6 +1,6 @@
 """Small nnU-Net model folders with random weights: what a training run leaves, without the training.
 
-The last layer is scaled up, so that the two best logits are well apart in most voxels, as in a trained network.
+The last layer is scaled up: the two best logits are well apart in most voxels, as in a trained network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ class ModelFolderSpec:
 
 def _architecture(spec: ModelFolderSpec) -> dict[str, Any]:
     n, dim = len(spec.features), spec.dimension
-    blocks = {"n_conv_per_stage": [1] * n} if spec.architecture == "PlainConvUNet" else {"n_blocks_per_stage": [1] * n}
+    blocks = (
+        {"n_conv_per_stage": [1] * n}
+        if spec.architecture == "PlainConvUNet"
+        else {"n_blocks_per_stage": [1] * n}
+    )
     return {
         "network_class_name": f"dynamic_network_architectures.architectures.unet.{spec.architecture}",
         "arch_kwargs": {
@@ -122,7 +126,9 @@ def plans(spec: ModelFolderSpec) -> dict[str, Any]:
 
 def dataset_json(spec: ModelFolderSpec) -> dict[str, Any]:
     """dataset.json of the model."""
-    regions = {} if spec.regions_class_order is None else {"regions_class_order": list(spec.regions_class_order)}
+    regions = (
+        {} if spec.regions_class_order is None else {"regions_class_order": list(spec.regions_class_order)}
+    )
     return {
         "channel_names": {str(index): name for index, name in enumerate(spec.channels)},
         "labels": spec.labels,
@@ -138,7 +144,9 @@ def fingerprint(spec: ModelFolderSpec) -> dict[str, Any]:
     shape = [1, 48, 64] if spec.dimension == 2 else [32, 40, 32]
     spacing = [999.0, *spec.spacing] if spec.dimension == 2 else list(spec.spacing)
     return {
-        "foreground_intensity_properties_per_channel": {str(i): _STATISTICS for i in range(len(spec.channels))},
+        "foreground_intensity_properties_per_channel": {
+            str(i): _STATISTICS for i in range(len(spec.channels))
+        },
         "median_relative_size_after_cropping": 1.0,
         "shapes_after_crop": [shape, shape, shape],
         "spacings": [spacing, spacing, spacing],
@@ -171,7 +179,11 @@ def write_model_folder(folder: Path, spec: ModelFolderSpec | None = None) -> Pat
 
     spec = spec or ModelFolderSpec()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("plans", plans(spec)), ("dataset", dataset_json(spec)), ("dataset_fingerprint", fingerprint(spec))):
+    for name, content in (
+        ("plans", plans(spec)),
+        ("dataset", dataset_json(spec)),
+        ("dataset_fingerprint", fingerprint(spec)),
+    ):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2))
     for index, fold in enumerate(spec.folds):
         axes = tuple(range(spec.dimension)) if spec.mirror_axes is None else spec.mirror_axes

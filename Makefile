@@ -1,0 +1,57 @@
+# Every target sets up .venv itself. Variables: PYTHON (3.11 to 3.13), ENGINE (cpu, cuda or cuda12).
+PYTHON ?= python3
+ENGINE ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# nnU-Net's own defaults start a dozen processes; two are plenty for tests and the demonstration.
+export nnUNet_def_n_proc ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types package bench format clean
+
+help:
+	@echo "make demo    phantom data, training, export, proof, service, overview (about 10 minutes)"
+	@echo "make test    all tests"
+	@echo "make check   lint, types, wheel contents, import arrows"
+	@echo "make bench   speed of the losses and of the runtime, beside their peers"
+	@echo "make format  rewrite the code in the house style"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and f"Python 3.11 to 3.13 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch --editable ".[export,serve,$(ENGINE),dev]"
+	$(BIN)/nnunet-losses doctor --mend
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python tools/demo/run.py --output demo-output
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: lint types package
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/python tools/link_tree.py
+	$(BIN)/mypy --package nnunet_losses
+
+package: $(READY)
+	$(BIN)/python -m pytest -q tests/test_packaging.py tests/test_arrows.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/losses.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .typecheck build dist *.egg-info demo-output
