@@ -1,0 +1,244 @@
+"""What the catalogue says about one loss: plain data, so that listing losses needs no PyTorch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from .loss import Loss
+
+Activation = Literal["softmax", "sigmoid"]
+Need = Literal["class_weights", "class_frequencies", "epsilon", "geometry", "labelled", "schedule"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a loss: its name, its default, and what it accepts.
+
+    ``parse`` returns the value in its canonical type, or raises a ``ValueError`` that names the value, what is
+    expected and which value is the default.
+    """
+
+    name: str
+    default: Any
+    about: str
+
+    @property
+    def nameable(self) -> bool:
+        """Whether values other than the default can be spelled in a trainer name."""
+        return True
+
+    @property
+    def expectation(self) -> str:
+        """What is accepted, in words."""
+        raise NotImplementedError
+
+    def convert(self, value: Any) -> Any:
+        """Return the value in its canonical type; raise ``ValueError`` or ``TypeError`` for any other."""
+        raise NotImplementedError
+
+    def parse(self, value: Any) -> Any:
+        """Check and convert a value. The default is always accepted."""
+        if value is None and self.default is None:
+            return None
+        try:
+            return self.convert(value)
+        except (TypeError, ValueError):
+            allowed = f"{self.expectation}, or None" if self.default is None else self.expectation
+            message = (
+                f"{self.name}={value!r} is not valid: expected {allowed}. The default is {self.default!r}."
+            )
+            raise ValueError(message) from None
+
+
+@dataclass(frozen=True)
+class Number(Parameter):
+    """A finite number from ``low`` to ``high``; ``low`` itself only if ``closed``."""
+
+    low: float = 0.0
+    high: float = math.inf
+    closed: bool = True
+    whole: bool = False
+
+    @property
+    def expectation(self) -> str:
+        """The interval in words."""
+        low = f"at least {self.low:g}" if self.closed else f"greater than {self.low:g}"
+        high = "" if math.isinf(self.high) else f" and at most {self.high:g}"
+        return f"a {'whole' if self.whole else 'finite'} number {low}{high}"
+
+    def convert(self, value: Any) -> float | int:
+        """Accept any real number but a bool."""
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        number = float(value)
+        above = number >= self.low if self.closed else number > self.low
+        if not (math.isfinite(number) and above and number <= self.high):
+            raise ValueError
+        if self.whole and number != int(number):
+            raise ValueError
+        return int(number) if self.whole else number
+
+
+@dataclass(frozen=True)
+class Flag(Parameter):
+    """True or False."""
+
+    @property
+    def expectation(self) -> str:
+        """The two values."""
+        return "True or False"
+
+    def convert(self, value: Any) -> bool:
+        """Accept a bool only: 0 and 1 are more often a mistake than a flag."""
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+
+
+@dataclass(frozen=True)
+class Choice(Parameter):
+    """One of a few words."""
+
+    values: tuple[str, ...] = ()
+
+    @property
+    def expectation(self) -> str:
+        """The words."""
+        return "one of " + ", ".join(repr(value) for value in self.values)
+
+    def convert(self, value: Any) -> str:
+        """Accept a listed word."""
+        if value not in self.values:
+            raise ValueError
+        return str(value)
+
+
+@dataclass(frozen=True)
+class PerClass(Parameter):
+    """Non-negative numbers, one per channel of the logits, not all zero. Comes from data: no trainer name spells it."""
+
+    @property
+    def nameable(self) -> bool:
+        """Lists cannot be spelled."""
+        return False
+
+    @property
+    def expectation(self) -> str:
+        """The list in words."""
+        return "a sequence of finite numbers >= 0, one per channel (background included), not all 0"
+
+    def convert(self, value: Any) -> tuple[float, ...]:
+        """Accept any iterable of numbers."""
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise TypeError
+        numbers = tuple(float(item) for item in value)
+        if not any(numbers) or not all(math.isfinite(number) and number >= 0 for number in numbers):
+            raise ValueError
+        return numbers
+
+
+@dataclass(frozen=True)
+class NumberOrPerClass(Number):
+    """One number, or one per channel of the logits."""
+
+    @property
+    def expectation(self) -> str:
+        """Both forms in words."""
+        return f"{super().expectation}, or {PerClass(self.name, None, self.about).expectation}"
+
+    def convert(self, value: Any) -> Any:
+        """Try a number, then a list."""
+        if isinstance(value, Real):
+            return super().convert(value)
+        return PerClass(self.name, None, self.about).convert(value)
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """The entry of one loss in the catalogue.
+
+    Args:
+        key: name for ``create_loss``.
+        trainer: ``T`` of the trainer's name ``nnUNetTrainer<T>``.
+        module: where the class is, ``"dice:DiceLoss"``, inside this package. It is imported on first use.
+        summary: one sentence.
+        formula: LaTeX, with p probability, y one-hot target, V number of valid voxels.
+        reference: publication.
+        url: where to find it.
+        fields: the parameters, in the order of trainer names.
+        needs: what comes from outside the batch: weights of the training set, geometry, the epoch.
+        activations: the heads that it is defined for.
+        minimum: its lowest value, reached by a perfect prediction; None where that depends on parameters.
+        joined: whether all ranks of a distributed training together compute what one process would compute on
+            the joined batch. False: every rank computes its own value, and gradients are averaged.
+
+    Example:
+        >>> from nnunet_losses import get_loss_spec
+        >>> spec = get_loss_spec("tversky")
+        >>> spec.trainer, dict(spec.parameters)["fn"], spec.has_dice
+        ('Tversky', 0.7, True)
+    """
+
+    key: str
+    trainer: str
+    module: str
+    summary: str
+    formula: str
+    reference: str
+    url: str
+    fields: tuple[Parameter, ...] = ()
+    needs: frozenset[Need] = frozenset()
+    activations: tuple[Activation, ...] = ("softmax", "sigmoid")
+    minimum: float | None = 0.0
+    joined: bool = True
+    parameters: Mapping[str, Any] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derive the ordered mapping of defaults."""
+        object.__setattr__(self, "parameters", {item.name: item.default for item in self.fields})
+
+    @property
+    def nameable(self) -> tuple[str, ...]:
+        """Names of the parameters that a trainer name can spell, in their order."""
+        return tuple(item.name for item in self.fields if item.nameable)
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """The words that each parameter of words accepts."""
+        return {item.name: item.values for item in self.fields if isinstance(item, Choice)}
+
+    @property
+    def has_dice(self) -> bool:
+        """Whether it has a region part, and so takes ``phi``, ``smooth`` and perhaps ``include_background``."""
+        return "phi" in self.parameters
+
+    def parse(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Check parameters, fill in defaults, and return all in the order of the catalogue.
+
+        Raises:
+            TypeError: for a parameter that this loss does not have.
+            ValueError: for a value that its parameter does not accept.
+        """
+        for name in params:
+            if name not in self.parameters:
+                raise TypeError(self._unknown(name))
+        return {item.name: item.parse(params.get(item.name, item.default)) for item in self.fields}
+
+    def load(self) -> type[Loss]:
+        """Import the class. This is what needs PyTorch."""
+        module, name = self.module.split(":")
+        loss: type[Loss] = getattr(import_module(f".{module}", __package__), name)
+        return loss
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.parameters, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(self.parameters) or "none"
+        return f"loss {self.key!r} has no parameter {name!r}.{hint} Its parameters: {known}."
