@@ -1,7 +1,7 @@
 """Procedural images with known answers: for tests, demonstrations, and studies of calibration and honesty.
 
-A phantom is a body with one organ in it, and 0 to k lesions in the organ; texture, bias field and noise lie over it,
-and blobs outside the organ look like lesions without being any.
+A phantom is a body with one organ in it, and 0 to k lesions in the organ; texture, bias field and noise lie
+over it, and blobs outside the organ look like lesions without being any.
 
 Example:
     >>> case = make_case(Phantom(lesions=(2, 2)), seed=1)

@@ -52,8 +52,8 @@ class _Scene:
 def make_case(settings: Phantom, seed: int) -> Case:
     """Draw a case: equal settings and seed give the equal case, whatever was drawn before.
 
-    Every part has its own stream of random numbers. So with ``lesions=(0, 0)`` the same seed gives the same organ,
-    texture and noise without the lesions: its lesion-free twin.
+    Every part has its own stream of random numbers. So with ``lesions=(0, 0)`` the same seed gives the same
+    organ, texture and noise without the lesions: its lesion-free twin.
 
     Args:
         settings: what the case is like.

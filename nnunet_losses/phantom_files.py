@@ -28,6 +28,7 @@ _LABELS: dict[str, dict[str, Any]] = {
         "regions_class_order": [1, 2],
     },
 }
+_DESCRIPTION = "Procedural images drawn by nnunet-losses phantom; no patient is in them."
 _SPLITS = {"Tr": ("case", 0), "Ts": ("test", 1)}  # folder ending: prefix of the names, number in the seeds
 
 
@@ -62,7 +63,7 @@ def lesion_free_cases(count: int, share: float, *, seed: int) -> frozenset[int]:
     return frozenset(int(index) for index in order[: int(share * count + 0.5)])
 
 
-def write_dataset(  # noqa: PLR0913 - one keyword for each thing that a data set is asked for
+def write_dataset(
     folder: Path,
     *,
     dimension: int = 3,
@@ -90,7 +91,7 @@ def write_dataset(  # noqa: PLR0913 - one keyword for each thing that a data set
 
     Raises:
         ValueError: if a value makes no sense.
-        FileExistsError: if the data set exists; nothing is ever written over.
+        FileExistsError: if a data set of this number exists; nothing is ever written over.
     """
     settings = settings or Phantom.of_dimension(dimension)
     if not re.fullmatch(r"Dataset\d{3}_\w+", name):
@@ -102,8 +103,7 @@ def write_dataset(  # noqa: PLR0913 - one keyword for each thing that a data set
         split: lesion_free_cases(counts[split], lesion_free, seed=case_seed(seed, split=number, index=0))
         for split, (_, number) in _SPLITS.items()
     }
-    target = folder / name
-    target.mkdir(parents=True)
+    target = _claim(folder, name)
     rows = [
         row
         for split in _SPLITS
@@ -112,6 +112,21 @@ def write_dataset(  # noqa: PLR0913 - one keyword for each thing that a data set
     _write_table(target / "cases.csv", rows)
     _write_description(target / "dataset.json", settings, cases)
     return target
+
+
+def _claim(folder: Path, name: str) -> Path:
+    """Make the data set's folder; its number must be free, because nnU-Net finds data sets by number."""
+    taken = sorted(path.name for path in folder.glob(f"{name[:10]}_*"))
+    if taken:
+        raise FileExistsError(f"{folder} already holds {taken[0]}. Choose another number or another folder.")
+    (folder / name).mkdir(parents=True)
+    return folder / name
+
+
+def is_phantom_dataset(folder: Path) -> bool:
+    """Whether a folder was written by ``write_dataset``, so that it may be thrown away and made again."""
+    file = folder / "dataset.json"
+    return file.is_file() and json.loads(file.read_text("utf-8")).get("description") == _DESCRIPTION
 
 
 def _write_split(
@@ -197,7 +212,7 @@ def _write_description(file: Path, settings: Phantom, cases: int) -> None:
         "numTraining": cases,
         "file_ending": settings.ending,
         "name": "Phantom",
-        "description": "Procedural images drawn by nnunet-losses phantom; no patient is in them.",
+        "description": _DESCRIPTION,
         "licence": "CC0-1.0",
     }
     file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

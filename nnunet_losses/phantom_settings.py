@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -24,9 +25,11 @@ class Phantom:
         lesion_radius: as a share of the organ's radius, drawn on a logarithmic scale.
         contrast: brightness of a lesion above the organ; the organ's own brightness is 0.65.
         mimics: number of lesion-like blobs outside the organ, which are not lesions.
-        noise: standard deviation; ``texture`` and ``bias`` likewise, bias as a share of the brightness.
+        noise: standard deviation of the noise.
+        texture: standard deviation of the texture.
+        bias: standard deviation of the bias field, as a share of the brightness.
         channels: names of the channels as nnU-Net knows them; they choose its normalisation.
-        labelling: ``organ_lesion`` (0, 1, 2), ``lesion`` (0, 1), or ``regions`` (0, 1, 2; whole organ, lesion).
+        labelling: ``organ_lesion`` (0, 1, 2), ``lesion`` (0, 1), or ``regions`` (whole organ, lesion).
         file_ending: ``.nii.gz`` or, in two dimensions, also ``.png``; None chooses by dimension.
 
     Raises:
@@ -64,32 +67,42 @@ class Phantom:
         return len(self.size)
 
     def __post_init__(self) -> None:
+        self._check_grid()
+        self._check_ranges()
+        if not self.channels or self.labelling not in get_args(Labelling):
+            raise ValueError(
+                f"Needed are at least one channel and a labelling out of {', '.join(get_args(Labelling))}; "
+                f"got {self.channels} and {self.labelling!r}."
+            )
+
+    def _check_grid(self) -> None:
         if self.dimension not in (2, 3) or len(self.spacing) != self.dimension:
             raise ValueError(
-                f"size and spacing have two or three entries each, got {self.size} and {self.spacing}."
+                f"size and spacing have 2 or 3 entries each, got {self.size} and {self.spacing}."
             )
-        if min(self.size) < 8 or min(self.spacing) <= 0:
+        if min(self.size) < 8 or not 0 < min(self.spacing) <= max(self.spacing) < math.inf:
             raise ValueError(
                 f"Sizes are at least 8 and spacings positive, got {self.size} and {self.spacing}."
             )
+        if self.ending not in (".nii.gz", ".png") or (self.ending == ".png" and self.dimension == 3):
+            raise ValueError(
+                f"A {self.dimension}D phantom is stored as .nii.gz, or in 2D as .png, not {self.ending!r}."
+            )
+
+    def _check_ranges(self) -> None:
         for name in ("lesions", "lesion_radius", "contrast", "mimics"):
             low, high = getattr(self, name)
-            if not 0 <= low <= high:
+            if not 0 <= low <= high < math.inf:
                 raise ValueError(
                     f"{name} is (lowest, highest) with 0 <= lowest <= highest, got {(low, high)}."
                 )
-        if not 0 < self.lesion_radius[0] or self.lesion_radius[1] > 0.6:
+        if not 0 < self.lesion_radius[0] <= self.lesion_radius[1] <= 0.6:
             raise ValueError(f"lesion_radius lies in (0, 0.6] organ radii, got {self.lesion_radius}.")
-        if not 0 <= self.variation <= 0.5 or min(self.noise, self.texture, self.bias) < 0:
-            raise ValueError("variation lies in [0, 0.5]; noise, texture and bias are not negative.")
-        if not self.channels or self.labelling not in get_args(Labelling):
-            raise ValueError(
-                f"At least one channel, and a labelling out of {get_args(Labelling)}, are needed."
-            )
-        if self.ending not in (".nii.gz", ".png") or (self.ending == ".png" and self.dimension == 3):
-            raise ValueError(
-                f"{self.ending!r} cannot hold {self.dimension}D phantoms: .nii.gz, or .png in 2D."
-            )
+        if not 0 <= self.variation <= 0.5:
+            raise ValueError(f"variation lies in [0, 0.5], got {self.variation}.")
+        for name in ("noise", "texture", "bias"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is finite and not negative, got {getattr(self, name)}.")
 
     @property
     def ending(self) -> str:

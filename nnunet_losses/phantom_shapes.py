@@ -43,7 +43,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], knots: tuple[
 
 
 def _blending(size: int, knots: int) -> Floats:
-    """Weights (size, knots + 2) of the coarse grid at each voxel; rows have unit length, so variance stays 1."""
+    """Weights (size, knots + 2) of the coarse grid; rows have unit length, so the variance stays 1."""
     place = (np.arange(size) + 0.5) / size * knots
     cell = place.astype(int)
     t = place - cell
