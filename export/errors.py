@@ -1,0 +1,44 @@
+"""What the exporter says when it does not export, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ExportError(Exception):
+    """The export or the proof cannot be done; the message says why and what to do."""
+
+
+class ModelFolderError(ExportError):
+    """The folder is not a complete trained nnU-Net model folder."""
+
+
+class GraphError(ExportError):
+    """The exported network is not what it must be: wrong operators, shapes or values."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason against an export: what was found, and what the user can do."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+class ExportRefused(ExportError):
+    """The model cannot be carried over faithfully. All reasons are named, not only the first.
+
+    Example:
+        >>> refused = ExportRefused([Reason("It is a cascade.", "Export the full resolution model.")])
+        >>> print(refused)
+        This model cannot be exported faithfully:
+        - It is a cascade. Export the full resolution model.
+    """
+
+    def __init__(self, reasons: list[Reason]) -> None:
+        lines = "\n".join(f"- {reason}" for reason in reasons)
+        super().__init__(f"This model cannot be exported faithfully:\n{lines}")
+        self.reasons = tuple(reasons)

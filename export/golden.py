@@ -1,0 +1,213 @@
+"""The self-test's data: a procedural image, and what nnU-Net and PyTorch make of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnunet_losses.serve.schema import Golden, Reader
+
+from . import description
+from .reference import predict_file, preprocess, reference_predictor, tiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .model_folder import ModelFolder
+
+_CANDIDATES = 4
+_TWO_TILES_BELOW = 64**3  # voxels of a patch that is cheap enough to test stitching with
+
+
+def write_golden(model: ModelFolder, network: Any, folder: Path) -> Golden:
+    """Write ``golden/``: input files, expected mask, first tile and its logits.
+
+    Args:
+        model: the model folder.
+        network: the first fold's network.
+        folder: the bundle's folder.
+    """
+    target = folder / "golden"
+    target.mkdir()
+    predictor = reference_predictor(model)
+    inputs, tile, logits = _most_informative(model, predictor, network, target)
+    mask = target / f"mask{model.dataset['file_ending']}"
+    predict_file(predictor, inputs, mask)
+    np.save(target / "tile_input.npy", tile)
+    np.save(target / "tile_logits.npy", logits)
+    return Golden(
+        inputs=tuple(path.relative_to(folder).as_posix() for path in inputs),
+        mask=mask.relative_to(folder).as_posix(),
+        tile_input="golden/tile_input.npy",
+        tile_logits="golden/tile_logits.npy",
+    )
+
+
+def _most_informative(
+    model: ModelFolder, predictor: Any, network: Any, target: Path
+) -> tuple[list[Path], NDArray[np.float32], NDArray[np.float32]]:
+    """Draw a few images, keep the one whose first tile shows most labels."""
+    best = -1.0
+    for seed in range(_CANDIDATES):
+        image = procedural_image(model, seed)
+        inputs = write_image(model, image, target)
+        tile, logits = _first_tile(predictor, network, inputs)
+        score = _information(logits, is_softmax=not model.labels.has_regions)
+        if score > best:
+            best, chosen = score, (image, tile, logits)
+        if best >= 1:
+            break
+    return write_image(model, chosen[0], target), chosen[1], chosen[2]
+
+
+def _first_tile(
+    predictor: Any, network: Any, inputs: list[Path]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    import torch  # noqa: PLC0415
+
+    data, _ = preprocess(predictor, inputs)
+    _, tile = next(tiles(predictor, data))
+    with torch.no_grad():
+        return tile.numpy(), network(tile).numpy()
+
+
+def _information(logits: NDArray[np.float32], *, is_softmax: bool) -> float:
+    """Score a mask between 0 and 1: the share of heads that win somewhere, and where not, how near they come."""
+    heads = logits.shape[1]
+    if is_softmax:
+        counts = np.bincount(logits[0].argmax(0).ravel(), minlength=heads)
+    else:
+        positive = (logits[0] > 0).reshape(heads, -1).sum(1)
+        counts = np.minimum(positive, logits[0, 0].size - positive)
+    seen = float((counts >= max(4, logits[0, 0].size // 1000)).mean())
+    return seen if seen == 1 else 0.99 * seen + 0.01 * float((counts > 0).mean()) * 0.9
+
+
+def procedural_image(model: ModelFolder, seed: int) -> NDArray[np.float32]:
+    """Draw ellipsoids on a smooth background, in the training's intensities, with an empty margin.
+
+    Returns:
+        float32 (channels, z, y, x) as the reader would return it, at the plan's spacing.
+    """
+    generator = np.random.default_rng(seed)
+    shape = _network_shape(model)
+    pattern = _pattern(shape, seed=seed)
+    image = np.stack([_intensities(model, c, pattern, generator) for c in range(len(model.channel_names))])
+    image[:, _margin(shape)] = 0
+    backward = [axis + 1 for axis in model.plans["transpose_backward"]]
+    return image.transpose(0, *backward).astype(np.float32)
+
+
+def write_image(model: ModelFolder, image: NDArray[np.float32], target: Path) -> list[Path]:
+    """Write an image in the model's file format, named as nnU-Net wants it."""
+    ending = model.dataset["file_ending"]
+    if model.plans["image_reader_writer"] == Reader.NATURAL_IMAGE_2D:
+        return _write_pictures(image, target, ending)
+    paths = []
+    for index, channel in enumerate(image):
+        paths.append(target / f"case_{index:04d}{ending}")
+        _write_volume(model, channel, paths[-1])
+    return paths
+
+
+def _network_shape(model: ModelFolder) -> tuple[int, ...]:
+    """Choose a shape in the network's axes: one tile, or two where a tile is cheap."""
+    patch = [int(size) for size in model.configuration.patch_size]
+    longest = int(np.argmax(patch))
+    if math.prod(patch) <= _TWO_TILES_BELOW:
+        patch[longest] += max(1, patch[longest] // 4)
+    slices = () if len(patch) == 3 else ((1,) if has_flat_images(model) else (2,))
+    return (*slices, *patch)
+
+
+def has_flat_images(model: ModelFolder) -> bool:
+    """Whether the files are pictures of two dimensions, and not volumes."""
+    if model.plans["image_reader_writer"] == Reader.NATURAL_IMAGE_2D:
+        return True
+    shapes = (model.fingerprint or {}).get("shapes_after_crop") or []
+    return (
+        len(model.configuration.patch_size) == 2 and bool(shapes) and all(shape[0] == 1 for shape in shapes)
+    )
+
+
+def _pattern(shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
+    """Draw structures between about -2 and 2 standard deviations."""
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415
+
+    generator = np.random.default_rng([seed, 1])
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij"))
+    texture = gaussian_filter(generator.normal(size=shape), [max(size / 12, 0.5) for size in shape])
+    pattern = texture / max(texture.std(), 1e-12) * 0.3 - 0.5
+    for level in generator.permutation([2.0, 1.2, 0.4, -1.5]):
+        centre = generator.uniform(-0.5, 0.5, len(shape)).reshape(-1, *[1] * len(shape))
+        radii = generator.uniform(0.2, 0.7, len(shape)).reshape(-1, *[1] * len(shape))
+        pattern[(((grid - centre) / radii) ** 2).sum(0) < 1] += level
+    return pattern + generator.normal(scale=0.05, size=shape)
+
+
+def _intensities(
+    model: ModelFolder, channel: int, pattern: NDArray[np.float64], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Bring the pattern into the value range of the training images."""
+    known = description.channel_statistics(model, channel)
+    low, high = known.get("percentile_00_5", 0.0), known.get("percentile_99_5", 255.0)
+    mean, deviation = known.get("mean", 100.0), known.get("std", 40.0)
+    values = mean + deviation * generator.uniform(0.8, 1.2) * pattern
+    clipped = np.clip(values, low, high) if high > low else values
+    return np.clip(clipped, 0, 255) if _is_rgb(model, channel) else clipped
+
+
+def _is_rgb(model: ModelFolder, channel: int) -> bool:
+    pictures = model.plans["image_reader_writer"] == Reader.NATURAL_IMAGE_2D
+    return pictures or model.configuration.normalization_schemes[channel] == "RGBTo01Normalization"
+
+
+def _margin(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark an empty border on one side of every axis that is long enough: cropping has something to do."""
+    margin = np.zeros(shape, bool)
+    for axis, size in enumerate(shape):
+        if size >= 16:
+            margin[(slice(None),) * axis + (slice(0, 2),)] = True
+    return margin
+
+
+def _write_volume(model: ModelFolder, channel: NDArray[np.float32], path: Path) -> None:
+    import SimpleITK as sitk  # noqa: N813, PLC0415
+
+    whole_numbers = float(np.ptp(channel)) >= 100
+    voxels = np.rint(channel).astype(np.int16) if whole_numbers and np.abs(channel).max() < 32767 else channel
+    flat = has_flat_images(model)
+    image = sitk.GetImageFromArray(voxels[0] if flat else voxels)
+    spacing = _file_spacing(model)[1:] if flat else _file_spacing(model)
+    image.SetSpacing([float(size) for size in reversed(spacing)])
+    image.SetOrigin([10.0, -20.0, 30.0][: image.GetDimension()])
+    sitk.WriteImage(image, str(path), True)  # noqa: FBT003 - compressed
+
+
+def _file_spacing(model: ModelFolder) -> list[float]:
+    """Plan's spacing in the file's axis order; a 2D plan leaves the slice distance to the training images."""
+    spacing = [float(size) for size in model.configuration.spacing]
+    if len(spacing) == 2:
+        slices = model.plans["transpose_forward"][0]
+        trained = description.fingerprint(model)
+        distance = trained.spacing_median[slices] if trained else max(spacing)
+        spacing = [distance, *spacing]
+    return [spacing[axis] for axis in model.plans["transpose_backward"]]
+
+
+def _write_pictures(image: NDArray[np.float32], target: Path, ending: str) -> list[Path]:
+    import imageio.v3 as imageio  # noqa: PLC0415
+
+    pixels = np.rint(np.clip(image[:, 0], 0, 255)).astype(np.uint8)
+    if len(pixels) == 3:  # the usual colour picture: one file
+        pictures = [pixels.transpose(1, 2, 0)]
+    else:
+        pictures = list(pixels)
+    paths = [target / f"case_{index:04d}{ending}" for index in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        imageio.imwrite(path, picture)
+    return paths

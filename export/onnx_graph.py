@@ -1,0 +1,208 @@
+"""Network -> ONNX file, and the checks that the file is the network.
+
+The graph has a fixed tile and a free batch: instance normalisation makes another tile size another function.
+Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` … : the mean over
+space of every encoder stage's output (batch, channels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.serve.schema import FeatureStage
+
+from .errors import ExportRefused, GraphError, Reason
+from .quiet import quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPSET = 20
+INPUT, LOGITS = "input", "logits"
+TOLERANCE = 1e-5  # ONNX Runtime against PyTorch, share of the output's range
+MAX_BATCH = 64
+# what nnU-Net's convolutional U-Nets are made of; attention, loops and data-dependent shapes are not among it
+ALLOWED = frozenset({
+    "Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "GroupNormalization",
+    "LeakyRelu", "Relu", "PRelu", "Elu", "Sigmoid", "Tanh", "Gelu", "Erf", "Softplus", "Add", "Sub", "Mul", "Div",
+    "Concat", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Identity", "Constant",
+    "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Pad",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An exported network."""
+
+    path: Path
+    features: tuple[FeatureStage, ...]
+    operators: dict[str, int]
+    difference: float  # largest against PyTorch, share of the output's range
+
+
+def export_graph(
+    network: Any, path: Path, *, channels: int, patch_size: tuple[int, ...], identity: dict[str, str]
+) -> Graph:
+    """Write the network as one ONNX file and check it.
+
+    Args:
+        network: (B, channels, *patch) -> (B, heads, *patch), in evaluation mode.
+        path: the file to write.
+        channels: number of input channels.
+        patch_size: the tile, 2 or 3 entries.
+        identity: written into the file's metadata.
+
+    Raises:
+        ExportRefused: the network cannot be expressed, or needs operators other than a convolutional U-Net's.
+        GraphError: the file is not what it must be; nothing of it may be used.
+    """
+    wrapped = _with_features(network)
+    model = _to_onnx(wrapped, channels, patch_size)
+    operators = _census(model)
+    model.metadata_props.clear()
+    for key, value in sorted(identity.items()):
+        model.metadata_props.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    features = _check_interface(path, wrapped, channels, patch_size)
+    return Graph(path, features, operators, _compare(path, wrapped, (channels, *patch_size)))
+
+
+def _with_features(network: Any) -> Any:
+    """Add the pooled encoder outputs where the network is an encoder and a decoder."""
+    from torch import nn  # noqa: PLC0415
+
+    class WithFeatures(nn.Module):
+        """Logits, then the mean over space of each encoder stage."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Any) -> Any:
+            skips = self.network.encoder(x)
+            means = [skip.mean(dim=tuple(range(2, skip.ndim))) for skip in skips]
+            return (self.network.decoder(skips), *means)
+
+    class LogitsOnly(nn.Module):
+        """A network of one piece."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Any) -> Any:
+            return (self.network(x),)
+
+    encoder = getattr(network, "encoder", None)
+    is_unet = getattr(encoder, "return_skips", False) and hasattr(network, "decoder")
+    return (WithFeatures() if is_unet else LogitsOnly()).eval()
+
+
+def _to_onnx(wrapped: Any, channels: int, patch_size: tuple[int, ...]) -> Any:
+    import torch  # noqa: PLC0415
+
+    example = torch.zeros((2, channels, *patch_size))
+    with torch.no_grad():
+        outputs = wrapped(example)
+    names = [LOGITS, *(f"features_{stage}" for stage in range(len(outputs) - 1))]
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                wrapped, (example,), dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},), verbose=False,
+            )  # fmt: skip
+            return program.model_proto
+    except Exception as error:
+        what = (
+            f"{type(wrapped.network).__name__} cannot be expressed in ONNX: {type(error).__name__}: {error}"
+        )
+        raise ExportRefused([Reason(what[:600] + ".", _OTHER_NETWORK)]) from error
+
+
+_OTHER_NETWORK = (
+    "Only nnU-Net's convolutional U-Nets (plain and residual encoder, 2D and 3D) can be exported."
+)
+
+
+def _census(model: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        counts[name] = counts.get(name, 0) + 1
+    counts = dict(sorted(counts.items()))
+    foreign = sorted(set(counts) - ALLOWED)
+    if foreign or model.functions:
+        raise ExportRefused(
+            [Reason(f"The network needs the operators {', '.join(foreign)}.", _OTHER_NETWORK)]
+        )
+    return counts
+
+
+def _check_interface(
+    path: Path, wrapped: Any, channels: int, patch_size: tuple[int, ...]
+) -> tuple[FeatureStage, ...]:
+    """Checker, names, and shapes: the batch alone is free."""
+    import onnx  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    onnx.checker.check_model(path, full_check=True)
+    graph = onnx.load(path).graph
+    with torch.no_grad():
+        expected = [tuple(output.shape[1:]) for output in wrapped(torch.zeros((1, channels, *patch_size)))]
+    names = [LOGITS, *(f"features_{stage}" for stage in range(len(expected) - 1))]
+    wanted = {INPUT: (channels, *patch_size), **dict(zip(names, expected, strict=True))}
+    seen = {value.name: _fixed_shape(value) for value in (*graph.input, *graph.output)}
+    if seen != wanted:
+        raise GraphError(f"The graph's inputs and outputs are {seen}, expected {wanted} behind a free batch.")
+    return tuple(FeatureStage(output=name, channels=wanted[name][0]) for name in names[1:])
+
+
+def _fixed_shape(value: Any) -> tuple[int, ...]:
+    batch, *rest = value.type.tensor_type.shape.dim
+    if not batch.dim_param or any(not dimension.HasField("dim_value") for dimension in rest):
+        raise GraphError(
+            f"{value.name}: the batch must be free and every other axis fixed, not {list(rest)}."
+        )
+    return tuple(dimension.dim_value for dimension in rest)
+
+
+def _compare(path: Path, wrapped: Any, tile: tuple[int, ...]) -> float:
+    """Every output against PyTorch on random tiles, batch 1 and 3; the logits against the bare network."""
+    import numpy as np  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    generator = np.random.default_rng(0)
+    worst = 0.0
+    for batch in (1, 3):
+        tiles = generator.normal(size=(batch, *tile)).astype(np.float32)
+        with torch.no_grad():
+            expected = [wrapped.network(torch.from_numpy(tiles)), *wrapped(torch.from_numpy(tiles))[1:]]
+        for name, got, want in zip(names, session.run(None, {INPUT: tiles}), expected, strict=True):
+            difference = relative_difference(got, want.numpy())
+            worst = max(worst, difference)
+            if not difference <= TOLERANCE:
+                raise GraphError(
+                    f"{path.name}: {name} differs from PyTorch by {difference:.2e} of its range at batch {batch}, "
+                    f"allowed are {TOLERANCE:.0e}. The file was not kept."
+                )
+    return worst
+
+
+def relative_difference(got: Any, want: Any) -> float:
+    """Largest absolute difference as a share of the wanted array's range, zero included.
+
+    Pooled features are nearly equal to each other, far from zero: their own range would be no measure.
+
+    Example:
+        >>> import numpy as np
+        >>> relative_difference(np.array([-1.0, 3.5]), np.array([-1.0, 3.0]))
+        0.125
+    """
+    import numpy as np  # noqa: PLC0415
+
+    extent = float(max(want.max(), 0) - min(want.min(), 0)) or 1.0
+    return float(np.abs(np.asarray(got, np.float64) - want).max()) / extent

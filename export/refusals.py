@@ -1,0 +1,275 @@
+"""What cannot be carried over faithfully, each by name. All reasons are collected, then raised together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.serve.schema import Normalization, Reader
+
+from .errors import ExportRefused, Reason
+from .quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .model_folder import ModelFolder
+
+RESAMPLING = "resample_data_or_seg_to_shape"
+_RESAMPLING_ARGUMENTS = {"is_seg", "order", "order_z", "force_separate_z", "separate_z_anisotropy_threshold"}
+_NEEDED = (
+    "patch_size", "spacing", "normalization_schemes", "use_mask_for_norm", "preprocessor_name",
+    "resampling_fn_data", "resampling_fn_data_kwargs",
+    "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs",
+)  # fmt: skip
+# what decides a prediction besides the weights
+_COMPARED = (*_NEEDED, "architecture", "previous_stage")
+
+
+def refuse_unfaithful(model: ModelFolder) -> None:
+    """Raise unless the runtime can do exactly what nnU-Net's predictor does with this model.
+
+    Raises:
+        ExportRefused: with every reason that was found.
+    """
+    reasons = list(_unreadable(model)) or [reason for check in _CHECKS for reason in check(model)]
+    if reasons:
+        raise ExportRefused(reasons)
+
+
+def _unreadable(model: ModelFolder) -> Iterator[Reason]:
+    """Find what stops nnU-Net's own managers: nothing else can be checked then."""
+    yield from _missing_plans(model)
+    for what, read in (
+        ("plans.json", lambda: model.configuration),
+        ("dataset.json's labels", lambda: model.labels),
+    ):
+        try:
+            read()
+        except Exception as error:  # noqa: BLE001 - whatever nnU-Net raises here is the reason
+            yield Reason(
+                f"nnU-Net cannot interpret {what} ({type(error).__name__}: {error}).",
+                "Plans of an old format must be made again with nnUNetv2_plan_experiment.",
+            )
+            return
+    missing = [key for key in _NEEDED if key not in model.configuration.configuration]
+    if missing:
+        yield Reason(
+            f"Configuration {model.first.configuration} in plans.json lacks {', '.join(missing)}.",
+            "Restore the plans.json that the training wrote.",
+        )
+
+
+def _missing_plans(model: ModelFolder) -> Iterator[Reason]:
+    remedy = "Restore the files that the training wrote."
+    for key in ("configurations", "transpose_forward", "transpose_backward", "image_reader_writer"):
+        if key not in model.plans:
+            yield Reason(f"plans.json lacks {key}.", remedy)
+    if "labels" not in model.dataset or "file_ending" not in model.dataset:
+        yield Reason("dataset.json lacks labels or file_ending.", remedy)
+    names = model.dataset.get("channel_names") or model.dataset.get("modality") or {}
+    if not isinstance(names, dict) or sorted(map(str, names)) != sorted(str(i) for i in range(len(names))):
+        yield Reason(f"dataset.json numbers its channels {list(names)}, not 0, 1 ….", remedy)
+    elif not names:
+        yield Reason("dataset.json has no channel_names.", remedy)
+
+
+def _preprocessor(model: ModelFolder) -> Iterator[Reason]:
+    name = model.configuration.preprocessor_name
+    if name != "DefaultPreprocessor":
+        yield Reason(
+            f"Preprocessor {name}: the runtime reproduces DefaultPreprocessor alone.",
+            "Train with DefaultPreprocessor, or run this model with nnU-Net.",
+        )
+
+
+def _label_manager(model: ModelFolder) -> Iterator[Reason]:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager  # noqa: PLC0415
+
+    if type(model.labels) is not LabelManager:
+        yield Reason(
+            f"Label manager {type(model.labels).__name__}: the runtime knows nnU-Net's LabelManager alone.",
+            "Train with the standard label manager, or run this model with nnU-Net.",
+        )
+        return
+    with quiet():
+        standard = LabelManager(model.dataset["labels"], model.dataset.get("regions_class_order"))
+    if model.labels.inference_nonlin is not standard.inference_nonlin:
+        yield Reason(
+            f"Inference nonlinearity {model.labels.inference_nonlin}: the runtime knows softmax and sigmoid.",
+            "Train with the standard label manager.",
+        )
+
+
+def _labels(model: ModelFolder) -> Iterator[Reason]:
+    labels = model.labels
+    foreground = [
+        value for name, value in model.dataset["labels"].items() if name not in ("background", "ignore")
+    ]
+    if not foreground:
+        yield Reason("dataset.json has no label besides the background.", "There is nothing to segment.")
+    if labels.has_regions:
+        if any(int(value) < 1 for value in labels.regions_class_order):
+            yield Reason(
+                f"regions_class_order {labels.regions_class_order} paints a region with 0, the background.",
+                "Give every region a value of at least 1 and train again.",
+            )
+        return
+    if list(labels.all_labels) != list(range(len(labels.all_labels))):
+        yield Reason(
+            f"Label values {[int(value) for value in labels.all_labels]} are not consecutive: nnU-Net writes "
+            "the channel's number, not the label's value.",
+            "Renumber the labels 0, 1, 2 … and train again.",
+        )
+    elif len(foreground) + 1 != len(labels.all_labels):
+        yield Reason(
+            "Two names of dataset.json share one label value.", "Give every label a value of its own."
+        )
+
+
+def _resampling(model: ModelFolder) -> Iterator[Reason]:
+    configuration = model.configuration.configuration
+    for kind in ("data", "probabilities"):
+        name = configuration[f"resampling_fn_{kind}"]
+        if name != RESAMPLING:
+            yield Reason(
+                f"resampling_fn_{kind} {name}: the runtime reproduces {RESAMPLING} alone.",
+                "Plan and train with the default resampling, or run this model with nnU-Net.",
+            )
+            continue
+        yield from _resampling_arguments(kind, configuration[f"resampling_fn_{kind}_kwargs"])
+
+
+def _resampling_arguments(kind: str, arguments: dict[str, Any]) -> Iterator[Reason]:
+    unknown = set(arguments) - _RESAMPLING_ARGUMENTS
+    wrong = {key: arguments[key] for key in sorted(unknown)}
+    wrong |= {key: arguments[key] for key in ("order", "order_z") if arguments.get(key, 0) not in (0, 1, 3)}
+    if arguments.get("is_seg", False):
+        wrong["is_seg"] = True
+    if arguments.get("separate_z_anisotropy_threshold", 3) != 3:
+        wrong["separate_z_anisotropy_threshold"] = arguments["separate_z_anisotropy_threshold"]
+    if wrong:
+        yield Reason(
+            f"resampling_fn_{kind}_kwargs {wrong}: the runtime knows orders 0, 1 and 3, is_seg False and "
+            "nnU-Net's threshold of 3.",
+            "Plan and train with the default resampling, or run this model with nnU-Net.",
+        )
+
+
+def _reader(model: ModelFolder) -> Iterator[Reason]:
+    name = model.plans["image_reader_writer"]
+    if name not in list(Reader):
+        yield Reason(
+            f"Reader {name}: the runtime reproduces {', '.join(Reader)}.",
+            "Train with one of these readers (overwrite_image_reader_writer in dataset.json).",
+        )
+
+
+def _normalization(model: ModelFolder) -> Iterator[Reason]:
+    schemes, masks = model.configuration.normalization_schemes, model.configuration.use_mask_for_norm
+    if not len(schemes) == len(masks) == len(model.channel_names):
+        yield Reason(
+            f"{len(model.channel_names)} channels, but {len(schemes)} normalization_schemes and "
+            f"{len(masks)} use_mask_for_norm.",
+            "Restore the plans.json that the training wrote.",
+        )
+    for scheme in sorted({scheme for scheme in schemes if scheme not in list(Normalization)}):
+        yield Reason(
+            f"Normalisation {scheme}: the runtime knows {', '.join(Normalization)}.",
+            "Train with one of these, or run this model with nnU-Net.",
+        )
+    yield from _ct_statistics(model)
+
+
+def _ct_statistics(model: ModelFolder) -> Iterator[Reason]:
+    try:
+        statistics = model.plans_manager.foreground_intensity_properties_per_channel
+    except KeyError:
+        statistics = {}
+    needed = ("mean", "std", "percentile_00_5", "percentile_99_5")
+    for index, scheme in enumerate(model.configuration.normalization_schemes):
+        if scheme == Normalization.CT and not set(needed) <= set(statistics.get(str(index), {})):
+            yield Reason(
+                f"Channel {index} has CTNormalization, but plans.json lacks its {', '.join(needed)}.",
+                "Restore the plans.json that the training wrote.",
+            )
+
+
+def _cascade(model: ModelFolder) -> Iterator[Reason]:
+    previous = model.configuration.previous_stage_name
+    if previous is not None:
+        yield Reason(
+            f"Configuration {model.first.configuration} is the second stage of a cascade (previous stage {previous}).",
+            "Export the 3d_fullres or 3d_lowres model instead.",
+        )
+
+
+def _geometry(model: ModelFolder) -> Iterator[Reason]:
+    forward, backward = list(model.plans["transpose_forward"]), list(model.plans["transpose_backward"])
+    if sorted(forward) != [0, 1, 2] or backward != [forward.index(axis) for axis in range(3)]:
+        yield Reason(
+            f"transpose_backward {backward} does not undo transpose_forward {forward}.",
+            "Restore the plans.json that the training wrote.",
+        )
+    patch, spacing = model.configuration.patch_size, model.configuration.spacing
+    if len(patch) not in (2, 3) or len(spacing) != len(patch):
+        yield Reason(
+            f"Patch size {list(patch)} with spacing {list(spacing)}: both must have 2 or 3 entries.",
+            "Restore the plans.json that the training wrote.",
+        )
+
+
+def _mirroring(model: ModelFolder) -> Iterator[Reason]:
+    axes, dimension = model.first.mirror_axes, len(model.configuration.patch_size)
+    if any(axis not in range(dimension) for axis in axes) or len(set(axes)) < len(axes):
+        yield Reason(
+            f"Mirror axes {list(axes)} in the checkpoint do not fit a patch of {dimension} axes.",
+            "Train again with mirroring over the patch's axes.",
+        )
+
+
+def _folds(model: ModelFolder) -> Iterator[Reason]:
+    """Folds are averaged, so they must differ in nothing but the weights."""
+    facts: dict[str, Callable[[Any], Any]] = {
+        "trainer": lambda checkpoint: checkpoint.trainer,
+        "configuration": lambda checkpoint: checkpoint.configuration,
+        "mirror axes": lambda checkpoint: checkpoint.mirror_axes,
+        "plans": lambda checkpoint: inference_plans(checkpoint.plans, checkpoint.configuration),
+        "labels and channels": lambda checkpoint: _labels_and_channels(checkpoint.dataset),
+    }
+    for what, fact in facts.items():
+        other = [c.fold for c in model.checkpoints[1:] if fact(c) != fact(model.first)]
+        if other:
+            yield Reason(
+                f"Fold {' and '.join(other)} has other {what} than fold {model.first.fold}.",
+                "Export folds of one and the same training set-up together (--folds).",
+            )
+
+
+def _labels_and_channels(dataset: dict[str, Any] | None) -> Any:
+    return dataset and tuple(
+        dataset.get(key) for key in ("labels", "regions_class_order", "channel_names", "modality")
+    )
+
+
+def inference_plans(plans: dict[str, Any] | None, configuration: str) -> dict[str, Any] | None:
+    """Reduce plans to what decides a prediction, ``inherits_from`` resolved; None where they are not known."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager  # noqa: PLC0415
+
+    if not plans or configuration not in plans.get("configurations", {}):
+        return None
+    with quiet():
+        resolved = PlansManager(plans).get_configuration(configuration).configuration
+    names = ("transpose_forward", "image_reader_writer", "label_manager")
+    statistics = plans.get("foreground_intensity_properties_per_channel")
+    return {
+        **{key: resolved.get(key) for key in _COMPARED},
+        **{key: plans.get(key) for key in names},
+        "foreground_intensity_properties": statistics
+        or plans.get("foreground_intensity_properties_by_modality"),
+    }
+
+
+_CHECKS: tuple[Callable[[ModelFolder], Iterator[Reason]], ...] = (
+    _preprocessor, _label_manager, _labels, _resampling, _reader, _normalization, _cascade, _geometry, _mirroring,
+    _folds,
+)  # fmt: skip
