@@ -1,0 +1,1 @@
+"""What the checkout's own commands and tests share. Not installed."""
