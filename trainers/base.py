@@ -1,0 +1,159 @@
+"""nnU-Net's trainer with a loss of the catalogue: the only ``_build_loss`` and the only schedule hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_losses.registry import create_loss, get_loss_spec
+
+from .class_frequency import class_voxels, inverse_frequency_weights, label_counts
+from .names import Configuration, parse
+from .supervision import IgnoreChannel, deep_supervision_weights
+from .variants import variant_class
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CUDA = torch.device("cuda")  # nnU-Net's default
+
+
+class LossTrainer(nnUNetTrainer):
+    """Trains with the loss of ``loss_configuration``; everything else is the class it is combined with.
+
+    Regions, ignore label, deep supervision, distributed training, mixed precision, cascades and resuming
+    work as in ``nnUNetTrainer``. A loss without a meaning for the data raises ``NotImplementedError``
+    before training.
+
+    Attributes:
+        loss_configuration: which loss, with which parameters.
+        epochs: length of the training; None leaves that of the class below.
+    """
+
+    loss_configuration: ClassVar[Configuration] = Configuration("dice_ce")
+    epochs: ClassVar[int | None] = None
+
+    def __init__(
+        self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
+        device: torch.device = _CUDA,
+    ) -> None:  # fmt: skip
+        # nnU-Net reads this signature and looks its names up among its own locals: it must stay
+        # nnUNetTrainer's.
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.epochs is not None:
+            self.num_epochs = self.epochs
+
+    def on_train_epoch_start(self) -> None:
+        """Begin an epoch. Schedules depend on its number alone, so that resuming changes nothing."""
+        super().on_train_epoch_start()
+        self.catalogue_loss.set_epoch(self.current_epoch, self.num_epochs)
+
+    def _build_loss(self) -> nn.Module:
+        settings = self._loss_settings()
+        labels = self.label_manager
+        self.catalogue_loss = create_loss(
+            self.loss_configuration.loss,
+            activation="sigmoid" if labels.has_regions else "softmax",
+            ignore_index=None if labels.has_regions else labels.ignore_label,
+            **settings,
+        ).to(self.device)
+        self._log_loss(settings)
+        loss: nn.Module = self.catalogue_loss
+        if labels.has_regions and labels.has_ignore_label:
+            loss = IgnoreChannel(loss)
+        return self._deeply_supervised(loss) if self.enable_deep_supervision else loss
+
+    def _deeply_supervised(self, loss: nn.Module) -> nn.Module:
+        outputs = len(self._get_deep_supervision_scales())
+        keep_last = self.is_ddp and not self._do_i_compile()
+        weights = deep_supervision_weights(outputs, keep_last=keep_last)
+        wrapped: nn.Module = DeepSupervisionWrapper(loss, weights)
+        return wrapped
+
+    def _loss_settings(self) -> dict[str, Any]:
+        """All parameters of the loss: of the name, of the plan, of the training set."""
+        spec = get_loss_spec(self.loss_configuration.loss)
+        missing = sorted(spec.needs & {"labelled", "epsilon"})
+        if missing:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot train: the loss {spec.key} needs {' and '.join(missing)}, "
+                "which nnU-Net's data do not give. Use the loss itself: nnunet_losses.create_loss."
+            )
+        settings = self.loss_configuration.settings(batch_dice=self.configuration_manager.batch_dice)
+        if settings.get("class_weights", ...) is None:
+            settings["class_weights"] = inverse_frequency_weights(self._training_voxels())
+        if settings.get("class_frequencies", ...) is None:
+            settings["class_frequencies"] = self._training_voxels()
+        return settings
+
+    def _training_voxels(self) -> list[int]:
+        """Voxels per channel of the logits in the training cases of this fold."""
+        labels = self.label_manager
+        self.dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
+        training, _ = self.get_tr_and_val_datasets()
+        counts = label_counts(training, self.preprocessed_dataset_folder_base)
+        return class_voxels(counts, labels.foreground_regions if labels.has_regions else labels.all_labels)
+
+    def _log_loss(self, settings: dict[str, Any]) -> None:
+        spec = get_loss_spec(self.loss_configuration.loss)
+        labels = self.label_manager
+        chosen = "the name" if "phi" in self.loss_configuration.parameters else "the plan's batch_dice"
+        values = [f"{name}={value!r}" for name, value in settings.items()]
+        phi = [f"phi is from {chosen}"] if "phi" in settings else []
+        kind = "sigmoid over regions" if labels.has_regions else "softmax over labels"
+        details = [*values, *phi, kind, f"ignore label {labels.ignore_label}"]
+        self.print_to_log_file(f"Loss {spec.key} of nnunet-losses: {', '.join(details)}.")
+
+
+def with_loss(trainer_class: type[Any], key: str, **parameters: Any) -> type[Any]:
+    """Give a trainer class of your own a loss of the catalogue. Derive from the result: it needs a name.
+
+    Args:
+        trainer_class: ``nnUNetTrainer`` or a subclass of it; its ``_build_loss`` is replaced.
+        key: see ``nnunet_losses.list_losses``.
+        **parameters: parameters of the loss; lists too, which no trainer's name can hold.
+
+    Raises:
+        TypeError: the class is no nnU-Net trainer, or the loss has no such parameter.
+        ValueError: unknown loss, or a value that it does not accept.
+
+    Example:
+        >>> class nnUNetTrainerMine(with_loss(nnUNetTrainer, "weighted_ce", class_weights=[1, 5])):
+        ...     "Found by nnU-Net where its module is: in a folder of nnUNet_extTrainer, for example."
+        >>> nnUNetTrainerMine.loss_configuration.loss
+        'weighted_ce'
+    """
+    if not (isinstance(trainer_class, type) and issubclass(trainer_class, nnUNetTrainer)):
+        raise TypeError(f"{trainer_class!r} is not a trainer: expected nnUNetTrainer or a subclass of it.")
+    configuration = Configuration(key, parameters)
+    configuration.settings(batch_dice=False)  # refuses what the loss does not accept
+    name = f"{trainer_class.__name__}_{key}"
+    bases = () if issubclass(trainer_class, LossTrainer) else (LossTrainer,)
+    return type(name, (*bases, trainer_class), {"loss_configuration": configuration, "__module__": __name__})
+
+
+def trainer_class(name: str, *, module: str) -> type[LossTrainer]:
+    """Make the trainer class of a name.
+
+    Args:
+        name: see ``names``.
+        module: where the class will be found by this name, so that it can be pickled.
+
+    Raises:
+        TrainerNameError: the name is none of ours.
+        ImportError: nnU-Net has not the variant.
+    """
+    configuration = parse(name)
+    below = variant_class(configuration.variant)
+    bases = (LossTrainer,) if below is nnUNetTrainer else (LossTrainer, below)
+    members = {
+        "__module__": module,
+        "__doc__": f"nnU-Net's {below.__name__} with the loss {configuration.loss}.",
+        "loss_configuration": configuration,
+        "epochs": configuration.epochs,
+    }
+    return type(name, bases, members)
