@@ -1,49 +1,39 @@
-"""Writing into a bundle so that it is always whole: checksums, and replacement in one step."""
+"""Replacing a bundle in one step, so that there is never half of one."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from .checkpoint import file_sha256
+from nnunet_losses.serve.bundle import DESCRIPTION
+
 from .errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-SUMS = "SHA256SUMS"
-
-
-def write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS over every other file, sorted, as ``sha256sum -c`` reads it."""
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in files if name != SUMS]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 @contextmanager
 def whole_or_nothing(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder beside the target that becomes the target when the block ends well.
+    """Give an empty folder beside the target that becomes the target when the block ends well.
 
     A target that ends in ``.zip`` becomes an archive of the folder.
 
     Raises:
         ExportError: the target exists and may not be overwritten, or its parent cannot be written to.
     """
-    if target.exists() and not overwrite:
-        raise ExportError(f"{target} exists. Pass --overwrite to replace it, or choose another name.")
-    if overwrite and target.is_dir() and any(target.iterdir()) and not (target / "model.json").is_file():
-        raise ExportError(f"{target} is a folder, but no bundle: it is not overwritten. Choose another name.")
+    _require_free(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.parent / os.path.basename(mkdtemp(prefix=f".{target.name}-", dir=target.parent))  # noqa: PTH119
+        scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise ExportError(f"Nothing can be written beside {target}: {error}.") from error
+        raise ExportError(
+            f"Nothing can be written beside {target}: {error}. Choose another place."
+        ) from error
     try:
         content = scratch / "content"
         content.mkdir()
@@ -53,11 +43,20 @@ def whole_or_nothing(target: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _require_free(target: Path, *, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ExportError(f"{target} exists. Pass --overwrite to replace it, or choose another name.")
+    is_bundle = target.is_file() if target.suffix == ".zip" else (target / DESCRIPTION).is_file()
+    if not is_bundle and not (target.is_dir() and not any(target.iterdir())):
+        raise ExportError(f"{target} exists and is no bundle: it is not overwritten. Choose another name.")
+
+
 def _put_in_place(content: Path, target: Path, scratch: Path) -> None:
     if target.suffix == ".zip":
-        archive = scratch / "archive.zip"
-        write_zip(content, archive)
-        archive.replace(target)
+        write_zip(content, scratch / "archive.zip")
+        (scratch / "archive.zip").replace(target)
         return
     if target.exists():
         target.rename(scratch / "replaced")
@@ -65,7 +64,7 @@ def _put_in_place(content: Path, target: Path, scratch: Path) -> None:
 
 
 def write_zip(folder: Path, archive: Path) -> None:
-    """Write a folder's files into an archive, sorted; images and weights are hardly compressible and are stored."""
+    """Write a folder's files into an archive, sorted."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             out.write(path, path.relative_to(folder).as_posix())

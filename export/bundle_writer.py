@@ -8,26 +8,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.serve.bundle import DESCRIPTION, Bundle, file_sha256, write_sums
 from nnunet_losses.serve.schema import Fold, Member, ModelDescription, Provenance
 
 from . import description
-from .bundle_files import whole_or_nothing, write_checksums
-from .checkpoint import file_sha256
+from .bundle_files import whole_or_nothing
+from .errors import ExportError
 from .golden import write_golden
 from .model_card import model_card
-from .model_folder import DEFAULT_CHECKPOINT, ModelFolder, read_model_folder
-from .onnx_graph import OPSET, Graph, export_graph
-from .refusals import refuse_unfaithful
+from .model_folder import DEFAULT_CHECKPOINT, read_model_folder
+from .onnx_graph import OPSET, export_graph
+from .refusals import plans_remark, refuse_unfaithful
 from .training import training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .checkpoint import Checkpoint
+    from .model_folder import ModelFolder
+    from .onnx_graph import Graph
 
     Progress = Callable[[str], None]
 
+CARD = "MODEL_CARD.md"
 _COPIES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def export_bundle(
@@ -49,7 +54,7 @@ def export_bundle(
         bundle_path: the bundle to write; a name that ends in ``.zip`` gives an archive.
         folds: by default all that are there.
         checkpoint: which checkpoint file of each fold.
-        name: the model's name; by default the bundle's file name.
+        name: the model's name (letters, digits, ``.``, ``_``, ``-``); by default made of the bundle's name.
         overwrite: replace an existing bundle.
         progress: called with a sentence before every step.
 
@@ -58,16 +63,28 @@ def export_bundle(
 
     Raises:
         ExportRefused: the model cannot be carried over faithfully; all reasons are named.
-        ExportError: the folder is incomplete, the target exists, or a check of the graph failed.
+        ExportError: the folder is incomplete, the target exists, or a check of the result failed.
     """
-    target, report = Path(bundle_path), progress or _silent
-    title = name or _default_name(target)
-    report("Reading the model folder")
-    model = read_model_folder(model_folder, folds=folds, checkpoint=checkpoint)
-    refuse_unfaithful(model)
+    target, report = Path(bundle_path), progress or (lambda _: None)
+    title = _checked_name(name) if name is not None else _default_name(target)
     with whole_or_nothing(target, overwrite=overwrite) as folder:
+        report("Reading the model folder")
+        model = read_model_folder(model_folder, folds=folds, checkpoint=checkpoint)
+        refuse_unfaithful(model)
+        remark = plans_remark(model)
+        if remark:
+            report(remark)
         _write_content(model, folder, title, report)
+        report("Checking the bundle")
+        Bundle.load(folder)
     return target
+
+
+def write_description(folder: Path, content: ModelDescription) -> None:
+    """Write model.json, the model card, and the hashes of everything."""
+    (folder / DESCRIPTION).write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(content), encoding="utf-8")
+    write_sums(folder)
 
 
 def _write_content(model: ModelFolder, folder: Path, name: str, report: Progress) -> None:
@@ -90,44 +107,26 @@ def _write_content(model: ModelFolder, folder: Path, name: str, report: Progress
     write_description(folder, content)
 
 
-def write_description(folder: Path, content: ModelDescription) -> None:
-    """Write model.json, the model card, and the checksums of everything."""
-    (folder / "model.json").write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "MODEL_CARD.md").write_text(model_card(content), encoding="utf-8")
-    write_checksums(folder)
-
-
 def _write_member(model: ModelFolder, folder: Path, name: str, report: Progress) -> tuple[Member, Any]:
     """Export every fold; the first fold's network is returned for the self-test."""
-    configuration = model.first.configuration
-    target = folder / "members" / configuration
+    target = folder / "members" / model.first.configuration
     target.mkdir(parents=True)
     for file in _COPIES:
         if (model.path / file).is_file():
             (target / file).write_bytes((model.path / file).read_bytes())
-    networks, folds = [], []
+    first, graphs = None, []
     for checkpoint in model.checkpoints:
         report(f"Exporting fold {checkpoint.fold}")
         network = model.network(checkpoint)
-        graph = _export_fold(model, network, checkpoint, target, name)
-        networks = networks or [network]
-        folds.append(_fold(checkpoint, graph, folder))
-    return (
-        Member(
-            name=configuration,
-            folds=tuple(folds),
-            preprocessing=description.preprocessing(model),
-            tiling=description.tiling(model),
-            features=graph.features,
-        ),
-        networks[0],
-    )
+        first = first or network
+        graphs.append(_export_fold(model, network, target / f"fold_{checkpoint.fold}.onnx", checkpoint, name))
+    return _member(model, folder, graphs), first
 
 
-def _export_fold(model: ModelFolder, network: Any, checkpoint: Checkpoint, target: Path, name: str) -> Graph:
+def _export_fold(model: ModelFolder, network: Any, path: Path, checkpoint: Checkpoint, name: str) -> Graph:
     return export_graph(
         network,
-        target / f"fold_{checkpoint.fold}.onnx",
+        path,
         channels=len(model.channel_names),
         patch_size=tuple(int(size) for size in model.configuration.patch_size),
         identity={
@@ -142,12 +141,22 @@ def _export_fold(model: ModelFolder, network: Any, checkpoint: Checkpoint, targe
     )
 
 
-def _fold(checkpoint: Checkpoint, graph: Graph, folder: Path) -> Fold:
-    return Fold(
-        name=checkpoint.fold,
-        file=graph.path.relative_to(folder).as_posix(),
-        sha256=file_sha256(graph.path),
-        checkpoint_sha256=checkpoint.sha256,
+def _member(model: ModelFolder, folder: Path, graphs: list[Graph]) -> Member:
+    folds = tuple(
+        Fold(
+            name=checkpoint.fold,
+            file=graph.path.relative_to(folder).as_posix(),
+            sha256=file_sha256(graph.path),
+            checkpoint_sha256=checkpoint.sha256,
+        )
+        for checkpoint, graph in zip(model.checkpoints, graphs, strict=True)
+    )
+    return Member(
+        name=model.first.configuration,
+        folds=folds,
+        preprocessing=description.preprocessing(model),
+        tiling=description.tiling(model),
+        features=graphs[0].features,
     )
 
 
@@ -162,9 +171,15 @@ def _provenance() -> Provenance:
     )
 
 
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ExportError(
+            f"The name {name!r} cannot stand in an address: use letters, digits, '.', '_' and '-', beginning with "
+            "a letter or digit, at most 100."
+        )
+    return name
+
+
 def _default_name(target: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", target.name.removesuffix(".zip")).strip(".-") or "model"
-
-
-def _silent(_: str) -> None:
-    """Report nothing."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", target.name.removesuffix(".zip"))
+    return plain.strip("._-")[:100] or "model"

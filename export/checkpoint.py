@@ -6,10 +6,11 @@ The bundle itself holds no pickle.
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.serve.bundle import file_sha256
 
 from .errors import ModelFolderError
 
@@ -36,19 +37,6 @@ class Checkpoint:
     weights: dict[str, Any]
 
 
-def file_sha256(path: Path) -> str:
-    """Hash a file's bytes.
-
-    Example:
-        >>> from pathlib import Path; from tempfile import mkdtemp
-        >>> empty = Path(mkdtemp()) / "empty"; _ = empty.write_bytes(b"")
-        >>> file_sha256(empty)[:8]
-        'e3b0c442'
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def unwrapped(weights: dict[str, Any]) -> dict[str, Any]:
     """Remove the prefixes that DDP and ``torch.compile`` put before every parameter's name.
 
@@ -71,7 +59,7 @@ def read_checkpoint(path: Path, fold: str) -> Checkpoint:
     missing = [key for key in _NEEDED if key not in content]
     if missing or "configuration" not in content["init_args"]:
         raise ModelFolderError(
-            f"{path} is no nnU-Net v2 checkpoint: {', '.join(missing) or 'init_args.configuration'} is missing. "
+            f"{path} is no nnU-Net v2 checkpoint: it lacks {', '.join(missing) or 'init_args.configuration'}. "
             "Pass the folder that nnUNetv2_train wrote."
         )
     arguments = content["init_args"]

@@ -28,7 +28,7 @@ class Reason:
         return f"{self.what} {self.remedy}"
 
 
-class ExportRefused(ExportError):
+class ExportRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a fault of the program
     """The model cannot be carried over faithfully. All reasons are named, not only the first.
 
     Example:

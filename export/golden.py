@@ -76,15 +76,15 @@ def _first_tile(
 
 
 def _information(logits: NDArray[np.float32], *, is_softmax: bool) -> float:
-    """Score a mask between 0 and 1: the share of heads that win somewhere, and where not, how near they come."""
+    """Score a mask between 0 and 1: the share of heads that win in more than a few voxels."""
     heads = logits.shape[1]
     if is_softmax:
         counts = np.bincount(logits[0].argmax(0).ravel(), minlength=heads)
     else:
         positive = (logits[0] > 0).reshape(heads, -1).sum(1)
         counts = np.minimum(positive, logits[0, 0].size - positive)
-    seen = float((counts >= max(4, logits[0, 0].size // 1000)).mean())
-    return seen if seen == 1 else 0.99 * seen + 0.01 * float((counts > 0).mean()) * 0.9
+    clearly, at_all = counts >= max(4, logits[0, 0].size // 1000), counts > 0
+    return 0.9 * float(clearly.mean()) + 0.1 * float(at_all.mean())
 
 
 def procedural_image(model: ModelFolder, seed: int) -> NDArray[np.float32]:
@@ -203,10 +203,8 @@ def _write_pictures(image: NDArray[np.float32], target: Path, ending: str) -> li
     import imageio.v3 as imageio  # noqa: PLC0415
 
     pixels = np.rint(np.clip(image[:, 0], 0, 255)).astype(np.uint8)
-    if len(pixels) == 3:  # the usual colour picture: one file
-        pictures = [pixels.transpose(1, 2, 0)]
-    else:
-        pictures = list(pixels)
+    is_colour = len(pixels) == 3  # then nnU-Net reads all channels from one file
+    pictures = [pixels.transpose(1, 2, 0)] if is_colour else list(pixels)
     paths = [target / f"case_{index:04d}{ending}" for index in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
         imageio.imwrite(path, picture)

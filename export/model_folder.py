@@ -21,7 +21,7 @@ DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 
 @dataclass(frozen=True, eq=False)
 class ModelFolder:
-    """Everything that the files say. Trainer, configuration and mirror axes are the first fold's, as in nnU-Net."""
+    """Everything that the files say. Where folds could disagree, the first one decides, as in nnU-Net."""
 
     path: Path
     checkpoint_name: str
@@ -72,7 +72,7 @@ class ModelFolder:
         except RuntimeError as error:
             raise ModelFolderError(
                 f"{checkpoint.path}: its weights do not fit the network of plans.json and trainer "
-                f"{self.first.trainer}: {_first_lines(str(error))}. Were plans.json or the checkpoint exchanged?"
+                f"{self.first.trainer}. Was one of them exchanged? {_first_lines(str(error))}"
             ) from error
         return network.eval()
 

@@ -1,7 +1,7 @@
 """Network -> ONNX file, and the checks that the file is the network.
 
 The graph has a fixed tile and a free batch: instance normalisation makes another tile size another function.
-Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` … : the mean over
+Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` …: the mean over
 space of every encoder stage's output (batch, channels).
 """
 
@@ -25,9 +25,10 @@ MAX_BATCH = 64
 # what nnU-Net's convolutional U-Nets are made of; attention, loops and data-dependent shapes are not among it
 ALLOWED = frozenset({
     "Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "GroupNormalization",
-    "LeakyRelu", "Relu", "PRelu", "Elu", "Sigmoid", "Tanh", "Gelu", "Erf", "Softplus", "Add", "Sub", "Mul", "Div",
-    "Concat", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Identity", "Constant",
-    "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Pad",
+    "LeakyRelu", "Relu", "PRelu", "Elu", "Sigmoid", "Tanh", "Gelu", "Erf", "Softplus",
+    "Add", "Sub", "Mul", "Div", "Concat", "Pad", "Identity", "Constant", "Cast",
+    "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape",
 })  # fmt: skip
 
 
@@ -109,9 +110,15 @@ def _to_onnx(wrapped: Any, channels: int, patch_size: tuple[int, ...]) -> Any:
     try:
         with quiet():
             program = torch.onnx.export(
-                wrapped, (example,), dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=names,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},), verbose=False,
-            )  # fmt: skip
+                wrapped,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},),
+                verbose=False,
+            )
             return program.model_proto
     except Exception as error:
         what = (
@@ -186,8 +193,8 @@ def _compare(path: Path, wrapped: Any, tile: tuple[int, ...]) -> float:
             worst = max(worst, difference)
             if not difference <= TOLERANCE:
                 raise GraphError(
-                    f"{path.name}: {name} differs from PyTorch by {difference:.2e} of its range at batch {batch}, "
-                    f"allowed are {TOLERANCE:.0e}. The file was not kept."
+                    f"{path.name}: at batch {batch}, {name} differs from PyTorch by {difference:.2e} of its "
+                    f"range; {TOLERANCE:.0e} is allowed. Nothing was kept."
                 )
     return worst
 

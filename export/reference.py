@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ def reference_predictor(model: ModelFolder) -> Any:
     """Build ``nnUNetPredictor`` with its defaults (step 0.5, Gaussian, mirroring) from the model's files.
 
     nnU-Net reads the files itself; the exporter's reading is not involved, but for two repairs without which
-    nnU-Net would not load the model at all: DDP and compile prefixes are removed, and the trainer's class is shown
-    to nnU-Net's search, which may be broken by a torchvision that does not fit torch.
+    nnU-Net would not load the model at all: DDP and compile prefixes are removed, and the trainer's class is
+    shown to nnU-Net's search, which may be broken by a torchvision that does not fit torch.
     """
     import torch  # noqa: PLC0415
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # noqa: PLC0415
@@ -76,7 +76,7 @@ def tiles(predictor: Any, data: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
 @contextmanager
 def _visible_trainer(model: ModelFolder) -> Iterator[None]:
     """Show the trainer's class in the first module that nnU-Net's search looks into."""
-    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module  # noqa: PLC0415
+    module = import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer")
 
     name = model.first.trainer
     if hasattr(module, name):
@@ -107,20 +107,3 @@ def _loadable_folder(model: ModelFolder) -> Iterator[Path]:
             folder.mkdir()
             torch.save(content, folder / model.checkpoint_name)
         yield Path(scratch)
-
-
-@contextmanager
-def torch_threads() -> Iterator[None]:
-    """Undo what nnU-Net does to torch's thread count."""
-    import torch  # noqa: PLC0415
-
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def core_count() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -198,7 +198,7 @@ def _cascade(model: ModelFolder) -> Iterator[Reason]:
     previous = model.configuration.previous_stage_name
     if previous is not None:
         yield Reason(
-            f"Configuration {model.first.configuration} is the second stage of a cascade (previous stage {previous}).",
+            f"Configuration {model.first.configuration} is a cascade's second stage, after {previous}.",
             "Export the 3d_fullres or 3d_lowres model instead.",
         )
 
@@ -245,6 +245,21 @@ def _folds(model: ModelFolder) -> Iterator[Reason]:
             )
 
 
+def plans_remark(model: ModelFolder) -> str | None:
+    """Say where plans.json differs from the plans of the training: nnU-Net predicts with plans.json."""
+    trained = inference_plans(model.first.plans, model.first.configuration)
+    present = inference_plans(model.plans, model.first.configuration)
+    if trained is None or present is None:
+        return None
+    differing = sorted(key for key in present if present[key] != trained[key])
+    if not differing:
+        return None
+    return (
+        f"Note: {', '.join(differing)} of plans.json is not what the network was trained with; "
+        "the bundle follows plans.json, as nnU-Net's predictor does"
+    )
+
+
 def _labels_and_channels(dataset: dict[str, Any] | None) -> Any:
     return dataset and tuple(
         dataset.get(key) for key in ("labels", "regions_class_order", "channel_names", "modality")
@@ -252,7 +267,7 @@ def _labels_and_channels(dataset: dict[str, Any] | None) -> Any:
 
 
 def inference_plans(plans: dict[str, Any] | None, configuration: str) -> dict[str, Any] | None:
-    """Reduce plans to what decides a prediction, ``inherits_from`` resolved; None where they are not known."""
+    """Reduce plans to what decides a prediction, ``inherits_from`` resolved; None for unknown plans."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager  # noqa: PLC0415
 
     if not plans or configuration not in plans.get("configurations", {}):
@@ -270,6 +285,6 @@ def inference_plans(plans: dict[str, Any] | None, configuration: str) -> dict[st
 
 
 _CHECKS: tuple[Callable[[ModelFolder], Iterator[Reason]], ...] = (
-    _preprocessor, _label_manager, _labels, _resampling, _reader, _normalization, _cascade, _geometry, _mirroring,
-    _folds,
+    _preprocessor, _label_manager, _labels, _resampling, _reader, _normalization, _cascade, _geometry,
+    _mirroring, _folds,
 )  # fmt: skip

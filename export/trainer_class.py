@@ -5,55 +5,62 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.trainers.names import TrainerNameError, parse
+from nnunet_losses.trainers.variants import variant_class
 
 from .errors import ExportRefused, ModelFolderError, Reason
 from .quiet import quiet
+
+if TYPE_CHECKING:
+    from nnunet_losses.trainers.names import Configuration
+
+STOCK_TRAINER = "nnUNetTrainer"
 
 
 def find_trainer_class(name: str) -> Any:
     """Find the class whose ``build_network_architecture`` made the network.
 
-    Our trainers differ from ``nnUNetTrainer`` in the loss alone, so their network is that of ``nnUNetTrainer``.
-    Everything else is looked up by nnU-Net's search (``nnUNet_extTrainer`` included). That search imports every
-    module of nnU-Net, and one that cannot be imported (a torchvision that does not fit torch) ends it; a trainer
-    that nnU-Net itself ships is then imported alone.
+    Our trainers add a loss to nnU-Net's trainer, or to one of its variants, and leave the network alone: theirs
+    is that class. Every other name is looked up by nnU-Net's search (``nnUNet_extTrainer`` included). That
+    search imports all modules of nnU-Net, and one that cannot be imported (a torchvision that does not fit
+    torch) ends it; a trainer that nnU-Net itself ships is then imported alone.
 
     Raises:
         ModelFolderError: no such trainer here; the message says how to make it visible.
         ExportRefused: the search crashes, for a reason that has nothing to do with this model.
     """
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: PLC0415
-
-    if name == "nnUNetTrainer" or is_ours(name):
-        return nnUNetTrainer
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name  # noqa: PLC0415
-
+    ours = our_configuration(name)
+    if ours is not None or name == STOCK_TRAINER:
+        return variant_class(ours.variant if ours else None)
     try:
-        with quiet():
-            return recursive_find_trainer_class_by_name(name)
+        return _nnunets_search(name)
     except Exception as error:
         shipped = _shipped_by_nnunet(name)
         if shipped is not None:
             return shipped
         if "Could not find requested nnunet trainer" in str(error):
             raise ModelFolderError(
-                f"The checkpoint was trained by {name}, which nnU-Net does not find here. Install the package that "
-                "defines it, or point the environment variable nnUNet_extTrainer at its folder."
+                f"The checkpoint was trained by {name}, which nnU-Net does not find here. Install the package "
+                "that defines it, or point the environment variable nnUNet_extTrainer at its folder."
             ) from error
         raise ExportRefused([_broken_search(name, error)]) from error
 
 
-def is_ours(name: str) -> bool:
-    """Whether a trainer name is one of this package's."""
+def our_configuration(name: str) -> Configuration | None:
+    """Read one of this package's trainer names; None for every other."""
     try:
-        parse = import_module("nnunet_losses.trainers.names").parse
-    except ModuleNotFoundError:
-        return False
-    try:
-        return parse(name) is not None
-    except ValueError:
-        return False
+        return parse(name)
+    except TrainerNameError:
+        return None
+
+
+def _nnunets_search(name: str) -> Any:
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name  # noqa: PLC0415 - heavy
+
+    with quiet():
+        return recursive_find_trainer_class_by_name(name)
 
 
 def _shipped_by_nnunet(name: str) -> Any:
@@ -70,6 +77,5 @@ def _shipped_by_nnunet(name: str) -> Any:
 def _broken_search(name: str, error: Exception) -> Reason:
     return Reason(
         f"nnU-Net's search for trainer {name} crashed ({type(error).__name__}: {error}).",
-        "Run 'nnunet-losses doctor' to see why; 'nnunet-losses doctor --mend' repairs a torchvision that does "
-        "not fit torch.",
+        "Run 'nnunet-losses doctor' to see why; with --mend it repairs a torchvision that does not fit torch.",
     )

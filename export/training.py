@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nnunet_losses.serve.schema import Training
 
 from . import description
-from .trainer_class import is_ours
+from .errors import ModelFolderError
+from .trainer_class import STOCK_TRAINER, our_configuration
 
 if TYPE_CHECKING:
-    from .model_folder import ModelFolder
+    from pathlib import Path
 
-STOCK_TRAINER = "nnUNetTrainer"
+    from .model_folder import ModelFolder
 
 
 def training(model: ModelFolder) -> Training:
@@ -23,22 +24,30 @@ def training(model: ModelFolder) -> Training:
         trainer=model.first.trainer,
         dataset=str(model.plans.get("dataset_name", model.dataset.get("name", "unknown"))),
         epochs=epochs.pop() if len(epochs) == 1 else None,
-        validation_dice=_validation_dice(model),
-        **_loss(model),
+        validation_dice=validation_dice(model),
+        **_loss(model.first.trainer, batch_dice=bool(model.configuration.configuration.get("batch_dice"))),
     )
 
 
-def _loss(model: ModelFolder) -> dict[str, Any]:
+def _loss(trainer: str, *, batch_dice: bool) -> dict[str, Any]:
     """Name the loss and what its Dice part does with empty labels; nothing for foreign trainers."""
-    trained_phi = "BI" if model.configuration.configuration.get("batch_dice") else "I"
-    if model.first.trainer == STOCK_TRAINER:
-        return {"loss": "dice_ce", "phi": trained_phi, "smooth": 1e-5}
-    if not is_ours(model.first.trainer):
+    if trainer == STOCK_TRAINER:  # nnU-Net's Dice + cross-entropy: the catalogue's, up to a constant
+        return {"loss": "dice_ce", "phi": "BI" if batch_dice else "I", "smooth": 1e-5}
+    ours = our_configuration(trainer)
+    if ours is None:
         return {}
-    return {"loss": None, "phi": trained_phi}
+    settings = ours.settings(batch_dice=batch_dice)
+    phi, smooth = settings.pop("phi", None), settings.pop("smooth", None)
+    known = {name: value for name, value in settings.items() if isinstance(value, str | float | int | bool)}
+    return {
+        "loss": ours.loss,
+        "loss_parameters": known,
+        "phi": phi,
+        "smooth": smooth if isinstance(smooth, float | int) else None,
+    }
 
 
-def _validation_dice(model: ModelFolder) -> dict[str, float]:
+def validation_dice(model: ModelFolder) -> dict[str, float]:
     """Mean Dice per label over the validation cases of all exported folds; undefined cases do not count."""
     cases = [case for checkpoint in model.checkpoints for case in _validation_cases(checkpoint.path.parent)]
     found = {}
@@ -50,9 +59,15 @@ def _validation_dice(model: ModelFolder) -> dict[str, float]:
     return found
 
 
-def _validation_cases(fold: Any) -> list[dict[str, Any]]:
+def _validation_cases(fold: Path) -> list[dict[str, Any]]:
     summary = fold / "validation" / "summary.json"
     if not summary.is_file():
         return []
-    content = json.loads(summary.read_text(encoding="utf-8"))
-    return [case["metrics"] for case in content.get("metric_per_case", [])]
+    try:
+        content = json.loads(summary.read_text(encoding="utf-8"))
+        return [case["metrics"] for case in content["metric_per_case"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFolderError(
+            f"{summary} is no summary of nnU-Net's validation ({type(error).__name__}: {error}). "
+            "Remove it, or restore the one that the training wrote."
+        ) from error
