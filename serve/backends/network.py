@@ -1,0 +1,75 @@
+"""What the pipeline asks of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+LOGITS = "logits"  # name of the graph's output that holds them; every other output is a feature
+
+
+@dataclass(frozen=True, eq=False)
+class TileOutput:
+    """Answer of a network.
+
+    Attributes:
+        logits: float32 (batch, heads, *patch). The caller may change it.
+        features: float32 (batch, channels) by output name: encoder features, averaged over space.
+    """
+
+    logits: NDArray[np.float32]
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class TileNetwork(Protocol):
+    """A network for tiles of one fixed size.
+
+    Attributes:
+        provider: the engine truly in use, by the engine's own name.
+        precision: what it computes with, such as ``float32``.
+    """
+
+    provider: str
+    precision: str
+
+    def run(self, tiles: NDArray[np.float32]) -> TileOutput:
+        """Run on float32 tiles (batch, channels, *patch)."""
+        ...
+
+
+class CallableNetwork:
+    """A plain function as a network, for tests and experiments.
+
+    Args:
+        function: from tiles (batch, channels, *patch) to logits (batch, heads, *patch).
+
+    Example:
+        >>> network = CallableNetwork(lambda tiles: np.concatenate([tiles, -tiles], axis=1))
+        >>> network.run(np.ones((1, 1, 2, 2), np.float32)).logits[:, :, 0, 0]
+        array([[ 1., -1.]], dtype=float32)
+    """
+
+    provider = "function"
+    precision = "float32"
+
+    def __init__(self, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self._function = function
+
+    def run(self, tiles: NDArray[np.float32]) -> TileOutput:
+        """Call the function; its result is copied."""
+        return TileOutput(np.array(self._function(tiles), np.float32))
+
+
+def named_outputs(names: list[str], arrays: list[NDArray[np.float32]]) -> TileOutput:
+    """Tell logits from features by their names in the graph."""
+    outputs = dict(zip(names, arrays, strict=True))
+    logits = outputs.pop(LOGITS if LOGITS in outputs else names[0])
+    return TileOutput(logits, outputs)
