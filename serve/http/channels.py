@@ -1,0 +1,116 @@
+"""Which uploaded part is which channel."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NoReturn
+
+from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.formats.cases import files_per_case
+from nnunet_losses.serve.formats.reading import ENDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnunet_losses.serve.schema import ModelDescription
+
+    from .uploads import FilePart
+
+_INDEX = re.compile(r"\d{4}")
+IMAGE = "image"  # a picture that holds all channels: one RGB file
+
+
+def part_names(description: ModelDescription) -> tuple[str, ...]:
+    """Names under which a client sends the input files, in the network's order.
+
+    A channel's own name where it is unique, otherwise nnU-Net's index (``0000``); for pictures with several
+    channels one part, ``image``.
+    """
+    names = description.channel_names
+    if _is_one_picture(description):
+        return (IMAGE,)
+    times = Counter(name.casefold() for name in names)
+    return tuple(name if times[name.casefold()] == 1 else f"{i:04d}" for i, name in enumerate(names))
+
+
+def assign_files(description: ModelDescription, parts: Sequence[FilePart]) -> tuple[Path, ...]:
+    """Order the uploaded files by channel, under names that say which channel and which format they are.
+
+    Names are compared without regard to case; ``0000`` and so on are always understood. Names that the client
+    sent are not repeated in the refusal: they may be a patient's.
+
+    Raises:
+        Refusal: a part belongs to no channel or two to one (``contract.channel_name``), or a channel is missing
+            (``contract.channel_count``).
+    """
+    ordered = _in_order(description, parts)
+    endings = ENDINGS[description.reader]
+    return tuple(
+        _rename(part, f"channel_{index:04d}", endings=endings, default=description.file_ending)
+        for index, part in enumerate(ordered)
+    )
+
+
+def _rename(part: FilePart, stem: str, *, endings: Sequence[str], default: str) -> Path:
+    """Keep the client's ending if the reader knows it: the ending says how the bytes are to be read."""
+    ending = next((known for known in endings if part.suffix.endswith(known)), default)
+    return part.path.rename(part.path.with_name(stem + ending))
+
+
+def _in_order(description: ModelDescription, parts: Sequence[FilePart]) -> list[FilePart]:
+    if _is_one_picture(description) and len(parts) == 1 and parts[0].name.casefold() in {IMAGE, "0000"}:
+        return list(parts)
+    found: dict[int, FilePart] = {}
+    for part in parts:
+        index = _channel_index(description.channel_names, part.name)
+        if index is None:
+            _refuse_name(description, f"{_count(len(parts), 'part')} came, one of them named after no channel.")
+        if index in found:
+            _refuse_name(description, f"Channel {index:04d} came twice.")
+        found[index] = part
+    if len(found) < len(description.channel_names):
+        _refuse_count(description, found)
+    return [found[index] for index in sorted(found)]
+
+
+def _is_one_picture(description: ModelDescription) -> bool:
+    return len(description.channel_names) > 1 and files_per_case(description, 1)
+
+
+def _channel_index(names: Sequence[str], name: str) -> int | None:
+    """Exact name, then index, then name in another case; None where none or several fit."""
+    if names.count(name) == 1:
+        return names.index(name)
+    if _INDEX.fullmatch(name):
+        return int(name) if int(name) < len(names) else None
+    folded = [candidate.casefold() for candidate in names]
+    return folded.index(name.casefold()) if folded.count(name.casefold()) == 1 else None
+
+
+def _refuse_name(description: ModelDescription, detail: str) -> NoReturn:
+    raise Refusal(
+        Code.CONTRACT_CHANNEL_NAME, detail, remedy=_remedy(description), expected=list(part_names(description))
+    )
+
+
+def _refuse_count(description: ModelDescription, found: dict[int, FilePart]) -> NoReturn:
+    names = description.channel_names
+    missing = [name for index, name in enumerate(names) if index not in found]
+    raise Refusal(
+        Code.CONTRACT_CHANNEL_COUNT,
+        f"{_count(len(found), 'channel')} of {len(names)} came. Missing: {', '.join(missing)}.",
+        remedy=_remedy(description),
+        observed=len(found),
+        expected=list(part_names(description)),
+    )
+
+
+def _remedy(description: ModelDescription) -> str:
+    flags = " ".join(f'-F "{name}=@FILE{description.file_ending}"' for name in part_names(description))
+    return f"Send one file per channel: curl {flags}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

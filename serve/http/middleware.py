@@ -1,0 +1,77 @@
+"""Around every request: an id, one line in the log, and an answer where the code failed."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from .logs import REQUEST_ID, log_event
+from .problems import internal_error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "X-Request-ID"
+
+
+class RequestContext:
+    """Gives each request an id (the client's, if that is a UUID), answers 500 to what nobody caught, and logs.
+
+    It replaces the outermost handler of Starlette, which raises again and lets the server print the traceback.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get(HEADER))
+        token = REQUEST_ID.set(request_id)
+        scope.setdefault("state", {})["request_id"] = request_id
+        try:
+            await self._answer(scope, receive, send, request_id)
+        finally:
+            REQUEST_ID.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
+            log_event("unexpected", level=logging.ERROR, error=error)
+            if status is None:
+                await internal_error().response(request_id=request_id)(scope, receive, send_with_id)
+        finally:
+            _log_request(scope, status, time.perf_counter() - started)
+
+
+def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    """Log the route's template: the path itself may hold anything."""
+    route = getattr(scope.get("route"), "path", None)
+    notes = scope["state"].get("notes", {})
+    log_event(
+        "request", method=scope["method"], route=route, status=status, seconds=round(seconds, 4), **notes
+    )
+
+
+def _request_id(offered: str | None) -> str:
+    """Take the client's id if it is a UUID; anything else could carry a name into the log."""
+    try:
+        return str(uuid.UUID(offered))
+    except (ValueError, TypeError, AttributeError):
+        return str(uuid.uuid4())

@@ -1,0 +1,80 @@
+"""The parts of the OpenAPI document that FastAPI cannot derive from annotations."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from nnunet_losses.serve.answer import Answer
+
+from .problems import MEDIA_TYPE
+from .schemas import ProblemDetails
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_REFERENCE = "#/components/schemas/{model}"
+_BINARY = {"type": "string", "format": "binary"}
+
+SEGMENT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "description": "One file part per channel, named as in `parts` of /v1/models.",
+                    "properties": {
+                        "model": {"type": "string", "description": "Needed where several models are served."},
+                        "case": {"type": "string", "description": "Shown in the answer; never a path."},
+                    },
+                    "additionalProperties": _BINARY,
+                }
+            }
+        },
+    }
+}
+
+SEGMENT_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer; as multipart/mixed followed by the mask's file.",
+        "content": {
+            "multipart/mixed": {"schema": _BINARY},
+            "application/json": {"schema": {"$ref": _REFERENCE.format(model=Answer.__name__)}},
+        },
+    }
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """``responses`` of a route that answers with problem documents."""
+    schema = {"$ref": _REFERENCE.format(model=ProblemDetails.__name__)}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def describe(app: FastAPI) -> None:
+    """Let ``app.openapi()`` also hold the schemas that no annotation names."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    _, definitions = models_json_schema(
+        [(Answer, "serialization"), (ProblemDetails, "serialization")], ref_template=_REFERENCE
+    )
+    document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    return document

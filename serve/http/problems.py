@@ -1,0 +1,153 @@
+"""Problems as HTTP answers (RFC 9457): one table of codes, one way to render them.
+
+https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from nnunet_losses.serve.errors import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:problem-type:nnunet-losses:"
+
+
+class ServiceCode(StrEnum):
+    """Stable codes of problems that only the HTTP service has; those of images and bundles are ``Code``."""
+
+    REQUEST_INVALID = "request.invalid"
+    REQUEST_MALFORMED = "request.malformed"
+    REQUEST_NOT_FOUND = "request.not_found"
+    REQUEST_METHOD = "request.method_not_allowed"
+    REQUEST_NOT_ACCEPTABLE = "request.not_acceptable"
+    REQUEST_MEDIA_TYPE = "request.unsupported_media_type"
+    REQUEST_TIMEOUT = "request.timeout"
+    REQUEST_ABANDONED = "request.abandoned"
+    MODEL_UNSPECIFIED = "model.unspecified"
+    MODEL_UNKNOWN = "model.unknown"
+    MODEL_NOT_READY = "model.not_ready"
+    SERVICE_NOT_READY = "service.not_ready"
+    SERVICE_BUSY = "service.busy"
+    SERVICE_STORAGE_FULL = "service.storage_full"
+    PREDICTION_TIMEOUT = "prediction.timeout"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """What one code always means."""
+
+    status: int
+    title: str
+
+
+PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
+    Code.INPUT_MISSING: ProblemType(400, "An input file is missing"),
+    Code.INPUT_UNREADABLE: ProblemType(400, "A file cannot be read as an image"),
+    Code.INPUT_UNSUPPORTED_FORMAT: ProblemType(400, "The file format is not supported"),
+    Code.INPUT_TRUNCATED: ProblemType(400, "A file ends too early"),
+    Code.INPUT_CORRUPT: ProblemType(400, "A file is damaged"),
+    Code.INPUT_TOO_LARGE: ProblemType(413, "The request or the image is too large"),
+    Code.CONTRACT_CHANNEL_COUNT: ProblemType(422, "The number of channels is wrong"),
+    Code.CONTRACT_CHANNEL_NAME: ProblemType(422, "A part is named after no channel, or twice after one"),
+    Code.CONTRACT_DIMENSIONS: ProblemType(422, "The number of dimensions is wrong"),
+    Code.CONTRACT_GEOMETRY_MISMATCH: ProblemType(422, "The channels do not lie on one grid"),
+    Code.CONTRACT_SPACING: ProblemType(422, "The voxel spacing is impossible"),
+    Code.CONTRACT_SIZE: ProblemType(422, "The image's size is outside what the model can process"),
+    Code.CONTRACT_NON_FINITE: ProblemType(422, "The image holds NaN or infinity"),
+    Code.CONTRACT_BLANK: ProblemType(422, "The image is blank"),
+    Code.CONTRACT_CONSTANT: ProblemType(422, "All voxels have one value"),
+    Code.CONTRACT_VALUE_RANGE: ProblemType(422, "Values are outside what the model was made for"),
+    Code.BUNDLE_UNREADABLE: ProblemType(503, "A bundle cannot be read"),
+    Code.BUNDLE_UNSUPPORTED: ProblemType(503, "A bundle asks for what this version cannot do"),
+    Code.BUNDLE_HASH_MISMATCH: ProblemType(503, "A bundle's files are not the exported ones"),
+    Code.BUNDLE_SELF_TEST_FAILED: ProblemType(503, "A model does not reproduce its golden answer"),
+    Code.BACKEND_UNAVAILABLE: ProblemType(503, "The inference engine is not available"),
+    Code.BACKEND_FAILED: ProblemType(500, "The inference engine failed"),
+    ServiceCode.REQUEST_INVALID: ProblemType(422, "The request's fields are not understood"),
+    ServiceCode.REQUEST_MALFORMED: ProblemType(400, "The body is not well-formed multipart/form-data"),
+    ServiceCode.REQUEST_NOT_FOUND: ProblemType(404, "There is nothing at this address"),
+    ServiceCode.REQUEST_METHOD: ProblemType(405, "This address does not know the method"),
+    ServiceCode.REQUEST_NOT_ACCEPTABLE: ProblemType(406, "No such representation"),
+    ServiceCode.REQUEST_MEDIA_TYPE: ProblemType(415, "The body is not multipart/form-data"),
+    ServiceCode.REQUEST_TIMEOUT: ProblemType(408, "The body did not arrive in time"),
+    ServiceCode.REQUEST_ABANDONED: ProblemType(499, "The client went away"),
+    ServiceCode.MODEL_UNSPECIFIED: ProblemType(422, "Several models are served and none was named"),
+    ServiceCode.MODEL_UNKNOWN: ProblemType(404, "There is no such model"),
+    ServiceCode.MODEL_NOT_READY: ProblemType(503, "The model is not ready"),
+    ServiceCode.SERVICE_NOT_READY: ProblemType(503, "Not every model is ready"),
+    ServiceCode.SERVICE_BUSY: ProblemType(503, "All places are taken"),
+    ServiceCode.SERVICE_STORAGE_FULL: ProblemType(507, "The server's disk is full"),
+    ServiceCode.PREDICTION_TIMEOUT: ProblemType(504, "The prediction took too long"),
+    ServiceCode.INTERNAL: ProblemType(500, "Something went wrong in the service"),
+}
+
+
+class ServiceProblem(Exception):  # noqa: N818 - like a refusal, an answer rather than a fault
+    """A request that is turned away, for a reason of the service rather than of the image.
+
+    ``members`` are extension members of the problem document, ``headers`` go with the response.
+    """
+
+    def __init__(
+        self,
+        code: ServiceCode | Code,
+        detail: str,
+        *,
+        remedy: str,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(f"{detail} {remedy}")
+        self.problem = ProblemDocument(code, detail, remedy, members=members, headers=dict(headers or {}))
+
+
+@dataclass(frozen=True)
+class ProblemDocument:
+    """Everything that a problem says to the client."""
+
+    code: Code | ServiceCode
+    detail: str
+    remedy: str
+    status: int | None = None  # None: the code's own
+    members: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def content(self, *, request_id: str) -> dict[str, Any]:
+        """The JSON object: RFC 9457's members, then ``code`` and ``remedy``, then the extensions."""
+        kind = PROBLEM_TYPES[self.code]
+        return {
+            "type": f"{TYPE_PREFIX}{self.code}",
+            "title": kind.title,
+            "status": self.status or kind.status,
+            "detail": self.detail,
+            "instance": request_id,
+            "code": str(self.code),
+            "remedy": self.remedy,
+            **self.members,
+        }
+
+    def response(self, *, request_id: str) -> Response:
+        """Render as ``application/problem+json``. Values that JSON does not know (NaN) become strings."""
+        content = self.content(request_id=request_id)
+        body = to_json(content, inf_nan_mode="strings", fallback=str)
+        return Response(body, content["status"], headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+
+def internal_error() -> ProblemDocument:
+    """Say that it is our fault, and nothing about the inside."""
+    return ProblemDocument(
+        ServiceCode.INTERNAL,
+        f"{HTTPStatus.INTERNAL_SERVER_ERROR.phrase}.",
+        remedy="Report it with the request id in `instance`; the server's log has the details under it.",
+    )

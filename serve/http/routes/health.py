@@ -1,0 +1,53 @@
+"""Health and metadata of the Open Inference Protocol.
+
+https://github.com/kserve/open-inference-protocol
+"""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+
+from ..dependencies import ModelsDep, SettingsDep
+from ..problems import ServiceCode, ServiceProblem
+from ..schemas import Live, ModelReady, ModelState, Ready, ServerMetadata
+from ..openapi import problems
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/v2", response_model=ServerMetadata)
+async def metadata() -> ServerMetadata:
+    """Name and version of the server. Images are segmented at /v1/segment: the tensor protocol is not offered."""
+    return ServerMetadata(name="nnunet-losses", version=version("nnunet-losses"), extensions=())
+
+
+@router.get("/v2/health/live", response_model=Live)
+@router.get("/healthz", response_model=Live, include_in_schema=False)
+async def live() -> Live:
+    """Answer as long as the process can."""
+    return Live()
+
+
+@router.get("/v2/health/ready", response_model=Ready, responses=problems(503))
+@router.get("/readyz", response_model=Ready, include_in_schema=False)
+async def ready(models: ModelsDep, settings: SettingsDep) -> Ready:
+    """200 once every model has passed its golden self-test, 503 with each model's state until then."""
+    states = tuple(ModelState.of(model) for model in models)
+    if models.are_ready:
+        return Ready(models=states)
+    raise ServiceProblem(
+        ServiceCode.SERVICE_NOT_READY,
+        "At least one model has not passed its self-test.",
+        remedy="Wait where `state` is loading or testing; see `failure` where it is failed.",
+        headers={"Retry-After": str(settings.retry_after)},
+        ready=False,
+        models=[state.model_dump(mode="json") for state in states],
+    )
+
+
+@router.get("/v2/models/{model}/ready", response_model=ModelReady, responses=problems(404, 503))
+async def model_ready(model: str, models: ModelsDep) -> ModelReady:
+    """200 once this model has passed its golden self-test."""
+    served = models.get(model)
+    served.ready_engine()
+    return ModelReady(name=served.name)

@@ -1,0 +1,133 @@
+"""What the service says about its models and itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from nnunet_losses.serve.schema import Label, Normalization, Parity
+
+from .channels import part_names
+from .models import State
+
+if TYPE_CHECKING:
+    from .models import ServedModel
+
+
+class Failure(BaseModel):
+    """Why a model is not served."""
+
+    code: str
+    detail: str
+    remedy: str
+
+
+class ChannelSummary(BaseModel):
+    """One input channel."""
+
+    index: str  # nnU-Net's: 0000, 0001, ...
+    name: str
+    normalization: Normalization
+
+
+class ModelSummary(BaseModel):
+    """One model. What its bundle says is null until the bundle is read."""
+
+    name: str
+    state: State
+    failure: Failure | None = None
+    sha256: str | None = None
+    provider: str | None = None  # what the network really runs on
+    dimension: int | None = None  # of the network's patch: 2 or 3
+    file_ending: str | None = None
+    parts: tuple[str, ...] = ()  # names of the file parts that POST /v1/segment expects
+    channels: tuple[ChannelSummary, ...] = ()
+    labels: tuple[Label, ...] = ()
+    parity: Parity | None = None
+
+    @classmethod
+    def of(cls, model: ServedModel) -> ModelSummary:
+        """Summarise a model in its present state."""
+        failure = None if model.failure is None else Failure(**model.failure)
+        known = {} if model.engine is None else _bundle_facts(model)
+        return cls(name=model.name, state=model.state, failure=failure, **known)
+
+
+class ModelList(BaseModel):
+    """All served models."""
+
+    models: tuple[ModelSummary, ...]
+
+
+class ModelState(BaseModel):
+    """How far a model is."""
+
+    name: str
+    state: State
+    failure: Failure | None = None
+
+    @classmethod
+    def of(cls, model: ServedModel) -> ModelState:
+        """Describe the present state."""
+        failure = None if model.failure is None else Failure(**model.failure)
+        return cls(name=model.name, state=model.state, failure=failure)
+
+
+class ServerMetadata(BaseModel):
+    """Open Inference Protocol, server metadata."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    live: bool = True
+
+
+class Ready(BaseModel):
+    """Every model has passed its self-test."""
+
+    ready: bool = True
+    models: tuple[ModelState, ...]
+
+
+class ModelReady(BaseModel):
+    """The model has passed its self-test."""
+
+    name: str
+    ready: bool = True
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457, with a stable code and a remedy."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str  # the request's id
+    code: str
+    remedy: str
+
+
+def _bundle_facts(model: ServedModel) -> dict[str, Any]:
+    assert model.engine is not None
+    description = model.engine.description
+    channels = description.members[0].preprocessing.channels
+    return {
+        "sha256": model.engine.sha256,
+        "provider": model.engine.provider,
+        "dimension": len(description.members[0].tiling.patch_size),
+        "file_ending": description.file_ending,
+        "parts": part_names(description),
+        "channels": [
+            ChannelSummary(index=f"{index:04d}", name=channel.name, normalization=channel.normalization)
+            for index, channel in enumerate(channels)
+        ],
+        "labels": description.labels,
+        "parity": description.parity,
+    }

@@ -1,0 +1,148 @@
+"""An engine without a network, a bundle's description without a bundle, and a real server around them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from nnunet_losses.serve.answer import Answer, LabelAnswer, Manifest, Outcome, Problem
+from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.http.app import create_app
+from nnunet_losses.serve.http.engine import Segmentation
+from nnunet_losses.serve.http.settings import Settings
+from nnunet_losses.serve.schema import ModelDescription
+
+MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
+
+
+def description(
+    *, name: str = "brain", channels: tuple[str, ...] = ("T1", "FLAIR"), reader: str = "SimpleITKIO", ending: str = ".nii.gz"
+) -> ModelDescription:
+    """A small model.json."""
+    resampling = {"order": 1}
+    preprocessing = {
+        "transpose_forward": (0, 1, 2),
+        "spacing": (1.0, 1.0, 1.0),
+        "channels": [{"name": channel, "normalization": "ZScoreNormalization"} for channel in channels],
+        "resampling_image": resampling,
+        "resampling_logits": resampling,
+    }
+    fold = {"name": "0", "file": "fold_0.onnx", "sha256": "00", "checkpoint_sha256": "00"}
+    member = {"name": "3d_fullres", "folds": [fold], "preprocessing": preprocessing, "tiling": {"patch_size": (8, 8, 8)}}
+    provenance = {"created": "2026-11-22T00:00:00Z", "exporter": "0", "nnunetv2": "2.8.1", "torch": "2", "onnx": "1"}
+    return ModelDescription.model_validate({
+        "name": name, "reader": reader, "file_ending": ending, "head": "softmax", "heads": 2,
+        "labels": [{"name": "lesion", "channel": 1, "value": 1, "members": (1,)}],
+        "members": [member],
+        "training": {"trainer": "nnUNetTrainer", "dataset": "Dataset001_Brain"},
+        "golden": {"inputs": ["a"], "mask": "b", "tile_input": "c", "tile_logits": "d"},
+        "provenance": {**provenance, "opset": 18},
+    })  # fmt: skip
+
+
+@dataclass
+class FakeEngine:
+    """Keeps what it was given. ``act`` stands for the network: it may wait, check progress, or raise."""
+
+    description: ModelDescription = field(default_factory=description)
+    act: Callable[..., Any] = lambda **_: None
+    test: Callable[[], None] = lambda: None
+    sha256: str = "ab" * 32
+    provider: str | None = "FakeProvider"
+    outcome: Outcome = Outcome.SEGMENTED
+    received: list[dict[str, bytes]] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+
+    def self_test(self) -> None:
+        self.test()
+
+    def segment(self, files: Any, *, folder: Path, progress: Any) -> Segmentation:
+        self.threads.add(threading.current_thread().name)
+        self.received.append({path.name: path.read_bytes() for path in files})
+        self.act(files=files, folder=folder, progress=progress)
+        mask = folder / f"mask{self.description.file_ending}"
+        mask.write_bytes(MASK)
+        return Segmentation(self.answer(), mask)
+
+    def rejection(self, refusal: Refusal) -> Answer:
+        problem = Problem(
+            code=refusal.code, detail=refusal.detail, remedy=refusal.remedy,
+            observed=refusal.observed, expected=refusal.expected,
+        )  # fmt: skip
+        return self.answer().model_copy(update={"outcome": Outcome.REJECTED, "problem": problem, "labels": ()})
+
+    def answer(self) -> Answer:
+        label = LabelAnswer(name="lesion", present=True, voxels=3, volume_ml=0.003, components=1)
+        manifest = Manifest(
+            model=self.description.name, bundle_sha256=self.sha256, input_sha256="00", versions={"nnunet-losses": "0"}
+        )
+        return Answer(case="from the engine", outcome=self.outcome, labels=(label,), manifest=manifest)
+
+
+class Service:
+    """A running server with the engines it serves."""
+
+    def __init__(self, url: str, folder: Path, engines: list[FakeEngine], server: uvicorn.Server) -> None:
+        self.url = url
+        self.folder = folder
+        self.engines = engines
+        self.server = server
+        self.client = httpx.Client(base_url=url, timeout=20)
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: self.client.get("/v2/health/ready").status_code == 200)
+
+    def segment(self, **parts: Any) -> httpx.Response:
+        """Send both channels, or the given file parts."""
+        files = parts.pop("files", {"T1": b"first", "FLAIR": b"second"})
+        named = [(name, (f"{name}.nii.gz", content)) for name, content in dict(files).items()]
+        return self.client.post("/v1/segment", files=named, **parts)
+
+    def leftovers(self) -> list[Path]:
+        return list(self.folder.iterdir())
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Return when the condition holds; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.005)
+
+
+@contextmanager
+def serving(*engines: FakeEngine, folder: Path, ready: bool = True, **settings: Any) -> Iterator[Service]:
+    """Run the application under uvicorn in a thread, on a free port of the loopback interface."""
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = {f"label-{index}": (lambda engine=engine: engine) for index, engine in enumerate(engines)}
+    app = create_app(Settings(temporary_folder=folder, **settings), engines=opened)
+    with running(app) as (url, server):
+        service = Service(url, folder, list(engines), server)
+        with service.client:
+            if ready:
+                service.wait_until_ready()
+            yield service
+
+
+@contextmanager
+def running(app: Any) -> Iterator[tuple[str, uvicorn.Server]]:
+    """Run an application under uvicorn in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive())
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"
