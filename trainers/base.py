@@ -105,7 +105,8 @@ class LossTrainer(nnUNetTrainer):
         values = [f"{name}={value!r}" for name, value in settings.items()]
         phi = [f"phi is from {chosen}"] if "phi" in settings else []
         kind = "sigmoid over regions" if labels.has_regions else "softmax over labels"
-        details = [*values, *phi, kind, f"ignore label {labels.ignore_label}"]
+        ignored = f"ignore label {labels.ignore_label}" if labels.has_ignore_label else "no ignore label"
+        details = [*values, *phi, kind, ignored]
         self.print_to_log_file(f"Loss {spec.key} of nnunet-losses: {', '.join(details)}.")
 
 
