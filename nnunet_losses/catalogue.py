@@ -86,7 +86,7 @@ CATALOGUE: tuple[LossSpec, ...] = (
         formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}",
         reference="Drozdzal et al., 2016; squared: Milletari et al., V-Net, 3DV 2016",
         url="https://arxiv.org/abs/1608.04117",
-        fields=region(PHI, Flag("squared", False, "P and G are sums of squares, as in V-Net")),  # noqa: FBT003 - a default
+        fields=region(PHI, Flag("squared", default=False, about="V-Net: P and G are sums of squares")),
     ),
     LossSpec(
         key="iou",

@@ -73,13 +73,14 @@ def create_loss(
 ) -> Loss:
     """Create a loss by its key.
 
-    The module takes raw logits and owns its activation: ``loss(logits, target, mask=None)`` returns one scalar.
-    ``logits`` is (B, C, *S) with two or three spatial axes; ``target`` is (B, 1, *S) with class ids, or (B, C, *S)
-    with 0-1 channels (one-hot, or regions under sigmoid); ``mask`` is (B, 1, *S), true where the voxel counts.
+    The module takes raw logits and owns its activation: ``loss(logits, target, mask=None)`` returns a scalar.
+    ``logits`` is (B, C, *S) with two or three spatial axes; ``target`` is (B, 1, *S) with class ids, or
+    (B, C, *S) with 0-1 channels (one-hot, or regions under sigmoid); ``mask`` is (B, 1, *S), true where the
+    voxel counts.
 
     Args:
         key: see ``list_losses``.
-        activation: "softmax" for exclusive classes (channel 0 is background), "sigmoid" for overlapping regions.
+        activation: "softmax": exclusive classes, channel 0 is background; "sigmoid": overlapping regions.
         ignore_index: label of voxels that do not count, as if below a mask.
         **params: parameters of the loss; ``get_loss_spec(key).parameters`` names them with their defaults.
 

@@ -21,8 +21,8 @@ Need = Literal["class_weights", "class_frequencies", "epsilon", "geometry", "lab
 class Parameter:
     """One parameter of a loss: its name, its default, and what it accepts.
 
-    ``parse`` returns the value in its canonical type, or raises a ``ValueError`` that names the value, what is
-    expected and which value is the default.
+    ``parse`` returns the value in its canonical type, or raises a ``ValueError`` that names the value, what
+    is expected and the default.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Choice(Parameter):
 
 @dataclass(frozen=True)
 class PerClass(Parameter):
-    """Non-negative numbers, one per channel of the logits, not all zero. Comes from data: no trainer name spells it."""
+    """Non-negative numbers, one per channel of the logits, not all zero. No trainer name can spell them."""
 
     @property
     def nameable(self) -> bool:
@@ -216,7 +216,7 @@ class LossSpec:
 
     @property
     def has_dice(self) -> bool:
-        """Whether it has a region part, and so takes ``phi``, ``smooth`` and perhaps ``include_background``."""
+        """Whether it has a region part, and so takes ``phi`` and ``smooth``."""
         return "phi" in self.parameters
 
     def parse(self, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""Dice losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .loss import Loss
+from .overlap import overlap, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .inputs import Inputs
+    from .overlap import Phi
+
+
+def dice_terms(
+    inputs: Inputs, *, phi: Phi, squared: bool = False, smooth: float, include_background: bool | None
+) -> Tensor:
+    """Return the Dice score (2 TP + smooth) / (P + G + smooth) of each term."""
+    sums = overlap(inputs, phi=phi, include_background=include_background, squared=squared)
+    return ratio(2 * sums.tp + smooth, sums.predicted + sums.truth + smooth)
+
+
+def dice_loss(
+    inputs: Inputs, *, phi: Phi, squared: bool = False, smooth: float, include_background: bool | None
+) -> Tensor:
+    """Return 1 - Dice, averaged over the terms of phi.
+
+    Args:
+        inputs: the prepared batch.
+        phi: what a term is: "I" a (sample, class), "CI" a sample, "BI" a class, "BCI" the whole batch. It decides
+            what an absent class teaches: under "I" next to nothing, under "BI" to predict none of it.
+        squared: P = sum p^2, as in V-Net (y^2 is y).
+        smooth: epsilon, once in numerator and denominator.
+        include_background: whether channel 0 counts; None: under sigmoid only.
+    """
+    terms = dice_terms(inputs, phi=phi, squared=squared, smooth=smooth, include_background=include_background)
+    return 1 - terms.mean()
+
+
+class DiceLoss(Loss):
+    """Soft Dice loss; see ``dice_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = DiceLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 2 * 1.5 / (2 + 3)
+        tensor(0.4000)
+    """
+
+    key = "dice"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return dice_loss(inputs, **self.params)

@@ -1,0 +1,56 @@
+"""Tversky losses: overlap with separate weights of false positives and false negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .loss import Loss
+from .overlap import overlap, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .inputs import Inputs
+    from .overlap import Phi
+
+
+def tversky_terms(
+    inputs: Inputs, *, fp: float, fn: float, phi: Phi, smooth: float, include_background: bool | None
+) -> Tensor:
+    """Return the Tversky index (TP + smooth) / (TP + fp FP + fn FN + smooth) of each term."""
+    sums = overlap(inputs, phi=phi, include_background=include_background)
+    return ratio(sums.tp + smooth, sums.tp + fp * sums.fp + fn * sums.fn + smooth)
+
+
+def tversky_loss(
+    inputs: Inputs, *, fp: float, fn: float, phi: Phi, smooth: float, include_background: bool | None
+) -> Tensor:
+    """Return 1 - Tversky index, averaged over the terms of phi; see ``dice_loss`` for phi.
+
+    Args:
+        inputs: the prepared batch.
+        fp: weight of false positives (alpha of Salehi et al.).
+        fn: weight of false negatives (beta of Salehi et al.). fp = fn = 0.5 is Dice, 1 is IoU.
+        phi: what a term is.
+        smooth: epsilon, once in numerator and denominator.
+        include_background: whether channel 0 counts; None: under sigmoid only.
+    """
+    terms = tversky_terms(inputs, fp=fp, fn=fn, phi=phi, smooth=smooth, include_background=include_background)
+    return 1 - terms.mean()
+
+
+class TverskyLoss(Loss):
+    """Tversky loss; see ``tversky_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = TverskyLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 1.5 / (1.5 + 0.15 + 1.05)
+        tensor(0.4444)
+    """
+
+    key = "tversky"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return tversky_loss(inputs, **self.params)
