@@ -1,1 +1,21 @@
 """Image files in, mask files out."""
+
+from .cases import Case, Incomplete, case_from_channels, case_name, find_cases
+from .limits import Limits
+from .reading import ENDINGS, ending_of, read_image, read_mask
+from .writing import write_mask, write_text
+
+__all__ = [
+    "ENDINGS",
+    "Case",
+    "Incomplete",
+    "Limits",
+    "case_from_channels",
+    "case_name",
+    "ending_of",
+    "find_cases",
+    "read_image",
+    "read_mask",
+    "write_mask",
+    "write_text",
+]

@@ -1,0 +1,188 @@
+"""Which files make up which case: nnU-Net's names, or one file for each named channel."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnunet_losses.serve.errors import Code, Refusal
+
+from .reading import ENDINGS, ending_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from nnunet_losses.serve.schema import ModelDescription
+
+CHANNEL_SUFFIX = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image to answer: its name, and its files in the channels' order."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """A case that cannot be read as it was given, and why."""
+
+    name: str
+    refusal: Refusal
+
+
+def find_cases(inputs: Sequence[Path], description: ModelDescription) -> list[Case | Incomplete]:
+    """Collect the cases of folders and files with nnU-Net's names (``CASE_0000.nii.gz``).
+
+    Args:
+        inputs: folders, whose image files are taken, and files.
+        description: of the model: reader, file ending, channels.
+
+    Returns:
+        Cases by name; a case with missing or unexpected channels as ``Incomplete``.
+
+    Raises:
+        Refusal: where nothing is found, a name occurs twice, or a file is of another kind than the
+            model reads.
+    """
+    groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    for file in _files(inputs, description):
+        name, channel = _split(file, description)
+        if channel in groups[name]:
+            raise _duplicate(name, channel, groups[name][channel], file)
+        groups[name][channel] = file
+    return [_assemble(name, groups[name], description) for name in sorted(groups)]
+
+
+def case_from_channels(
+    channels: Iterable[tuple[str, Path]], description: ModelDescription, *, name: str | None = None
+) -> Case:
+    """Make one case of files that are given by channel name (without regard to case).
+
+    Raises:
+        Refusal: CONTRACT_CHANNEL_NAME for unknown, missing or repeated channels; all names are listed.
+    """
+    known = {channel.lower(): index for index, channel in enumerate(description.channel_names)}
+    files: dict[int, Path] = {}
+    for channel, file in channels:
+        index = known.get(channel.strip().lower())
+        if index is None or index in files:
+            raise _channel_name("unknown" if index is None else "given twice", channel, description)
+        files[index] = file
+    for index, channel in enumerate(description.channel_names):
+        if index not in files:
+            raise _channel_name("missing", channel, description)
+    ordered = tuple(files[index] for index in sorted(files))
+    return Case(name or case_name(ordered[0], description), ordered)
+
+
+def case_name(file: Path, description: ModelDescription) -> str:
+    """Name of the case that a file belongs to: without ending and channel number."""
+    stem = file.name[: -len(ending_of(file, ENDINGS[description.reader]))]
+    match = CHANNEL_SUFFIX.fullmatch(stem)
+    return match["case"] if match else stem
+
+
+def files_per_case(description: ModelDescription, count: int) -> bool:
+    """Whether a case of this model may consist of so many files: pictures hold their colours in one."""
+    channels = len(description.channel_names)
+    return count == channels or (
+        count == 1 and ENDINGS[description.reader][0] == ".png" and channels in (3, 4)
+    )
+
+
+def _files(inputs: Sequence[Path], description: ModelDescription) -> list[Path]:
+    files: list[Path] = []
+    for path in inputs:
+        found = _in_folder(path, description) if path.is_dir() else [path]
+        if not found:
+            endings = ENDINGS[description.reader]
+            raise Refusal(
+                Code.INPUT_MISSING,
+                f"The folder {path.name} holds no image that this model reads.",
+                remedy=f"Files must be named like CASE_0000{description.file_ending}.",
+                observed=path.name,
+                expected=list(endings),
+            )
+        files += found
+    return files
+
+
+def _in_folder(folder: Path, description: ModelDescription) -> list[Path]:
+    """Files with the model's own ending; where there are none, of all that its reader reads."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    own = [path for path in files if path.name.lower().endswith(description.file_ending.lower())]
+    return own or [path for path in files if path.name.lower().endswith(ENDINGS[description.reader])]
+
+
+def _split(file: Path, description: ModelDescription) -> tuple[str, int]:
+    stem = file.name[: -len(ending_of(file, ENDINGS[description.reader]))]
+    match = CHANNEL_SUFFIX.fullmatch(stem)
+    if match:
+        return match["case"], int(match["channel"])
+    if files_per_case(description, 1):
+        return stem, 0
+    raise Refusal(
+        Code.CONTRACT_CHANNEL_NAME,
+        f"{file.name} does not say which channel it holds.",
+        remedy=f"Name it like {_expected_name(stem, 0, description)}: {_numbered(description)}.",
+        observed=file.name,
+        expected=_numbered(description),
+    )
+
+
+def _assemble(name: str, files: Mapping[int, Path], description: ModelDescription) -> Case | Incomplete:
+    channels = description.channel_names
+    ordered = tuple(files[index] for index in sorted(files))
+    if sorted(files) == list(range(len(files))) and files_per_case(description, len(files)):
+        return Case(name, ordered)
+    missing = [
+        f"{channel} ({_expected_name(name, index, description)})"
+        for index, channel in enumerate(channels)
+        if index not in files
+    ]
+    surplus = [files[index].name for index in sorted(files) if index >= len(channels)]
+    detail = f"Case {name} is not complete: " if missing else f"Case {name} has too many files: "
+    return Incomplete(
+        name,
+        Refusal(
+            Code.CONTRACT_CHANNEL_COUNT,
+            detail + (f"missing {', '.join(missing)}." if missing else f"{', '.join(surplus)}."),
+            remedy=f"Give one file for each channel: {_numbered(description)}.",
+            observed=[file.name for file in ordered],
+            expected=[_expected_name(name, index, description) for index in range(len(channels))],
+        ),
+    )
+
+
+def _expected_name(case: str, channel: int, description: ModelDescription) -> str:
+    return f"{case}_{channel:04d}{description.file_ending}"
+
+
+def _numbered(description: ModelDescription) -> str:
+    return ", ".join(f"{index:04d} = {name}" for index, name in enumerate(description.channel_names))
+
+
+def _duplicate(name: str, channel: int, first: Path, second: Path) -> Refusal:
+    return Refusal(
+        Code.CONTRACT_CHANNEL_NAME,
+        f"Case {name} occurs twice: channel {channel:04d} is in {first.name} and again in {second.name}.",
+        remedy="Give every case a name of its own.",
+        observed=[first.name, second.name],
+    )
+
+
+def _channel_name(what: str, channel: str, description: ModelDescription) -> Refusal:
+    names = ", ".join(description.channel_names)
+    return Refusal(
+        Code.CONTRACT_CHANNEL_NAME,
+        f"The channel {channel!r} is {what}. This model's channels are: {names}.",
+        remedy="Give every channel once, under its name.",
+        observed=channel,
+        expected=list(description.channel_names),
+    )

@@ -1,0 +1,172 @@
+"""NIfTI-1 headers, read strictly.
+
+https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+from .layout import (
+    Codec,
+    Layout,
+    check_dimensions,
+    check_sizes,
+    check_spacing,
+    corrupt,
+    truncated,
+    unsupported,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADER_BYTES = 348
+FIRST_VOXEL = 348  # the standard asks for 352; ITK reads nearer ones from 348 on, whatever they say
+NIFTI_2_HEADER_BYTES = 540
+
+# datatype code -> bytes of a voxel
+SCALARS: Mapping[int, int] = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
+OTHERS: Mapping[int, str] = {
+    1: "single bits",
+    32: "complex numbers",
+    128: "RGB colours",
+    1536: "128-bit numbers",
+    1792: "complex numbers",
+    2048: "complex numbers",
+    2304: "RGBA colours",
+}
+FIELDS = "40x8h14x2h2x8f3f"  # dim, datatype, bitpix, pixdim, vox_offset, scl_slope, scl_inter
+TRANSFORM = "252x2h6f12f16x4s"  # qform_code, sform_code, quaternion and offset, rows, magic
+
+
+def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
+    """Read the header of a single-file NIfTI-1 image of either byte order.
+
+    Args:
+        name: the file's base name, for messages.
+        head: the first 348 bytes (unpacked) or more.
+        compressed: whether the file is gzipped.
+
+    Raises:
+        Refusal: for whatever is not a real, scalar, finite, two- or three-dimensional image.
+    """
+    order = _byte_order(name, head)
+    values = struct.unpack_from(order + FIELDS, head)
+    dim, datatype, bitpix = values[:8], values[8], values[9]
+    pixdim, (offset, slope, intercept) = values[10:18], values[18:21]
+    _check_transform(name, struct.unpack_from(order + TRANSFORM, head))
+    sizes = _sizes(name, dim)
+    voxel_bytes = _voxel_bytes(name, datatype, bitpix)
+    check_spacing(name, pixdim[1 : 1 + len(sizes)])
+    _check_scaling(name, offset, slope, intercept)
+    return Layout(
+        sizes=sizes,
+        voxel_bytes=voxel_bytes,
+        codec=Codec.DEFLATE if compressed else Codec.NONE,
+        packed_at=0,
+        voxels_at=int(offset),
+        warnings=_scaling_warnings(name, slope, intercept),
+    )
+
+
+def _byte_order(name: str, head: bytes) -> str:
+    if len(head) < HEADER_BYTES:
+        raise truncated(name, len(head), HEADER_BYTES)
+    sizes = {order: struct.unpack_from(order + "i", head)[0] for order in "<>"}
+    for order, size in sizes.items():
+        if size == HEADER_BYTES:
+            return order
+        if size == NIFTI_2_HEADER_BYTES:
+            raise unsupported(
+                name,
+                "is a NIfTI-2 file, which nnU-Net's reader cannot read.",
+                remedy="Save it as NIfTI-1.",
+                observed="NIfTI-2",
+                expected="NIfTI-1",
+            )
+    raise unsupported(
+        name,
+        "is not a NIfTI file, although its name says so.",
+        remedy="Send the image itself, under a name that says what it is.",
+        observed={"sizeof_hdr": sizes["<"]},
+        expected={"sizeof_hdr": HEADER_BYTES},
+    )
+
+
+def _check_transform(name: str, values: tuple[Any, ...]) -> None:
+    qform, sform, quaternion, rows, magic = values[0], values[1], values[2:8], values[8:20], values[20]
+    if magic != b"n+1\0":
+        raise unsupported(
+            name,
+            "is not a NIfTI file with header and voxels in one.",
+            remedy="Save header and voxels together as .nii or .nii.gz.",
+            observed=magic.decode("latin-1"),
+            expected="n+1",
+        )
+    used = rows if sform > 0 else quaternion if qform > 0 else ()
+    if not all(map(math.isfinite, used)):
+        raise corrupt(name, "its position in space is not finite.", observed=[repr(value) for value in used])
+
+
+def _sizes(name: str, dim: tuple[int, ...]) -> tuple[int, ...]:
+    if not 1 <= dim[0] <= 7:
+        raise corrupt(name, f"its header announces {dim[0]} dimensions.", observed=dim[0], expected="1 to 7")
+    sizes = dim[1 : 1 + dim[0]]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes = sizes[:-1]  # as ITK does
+    check_sizes(name, sizes)
+    check_dimensions(name, sizes)
+    return sizes
+
+
+def _voxel_bytes(name: str, datatype: int, bitpix: int) -> int:
+    if datatype in OTHERS:
+        raise unsupported(
+            name,
+            f"holds {OTHERS[datatype]} instead of one grey value for each voxel.",
+            remedy="Save one file with one number for each voxel for every channel.",
+            observed=OTHERS[datatype],
+            expected="one real number for each voxel",
+        )
+    if datatype not in SCALARS:
+        raise corrupt(
+            name, f"its voxel type {datatype} does not exist.", observed=datatype, expected=sorted(SCALARS)
+        )
+    if bitpix not in (0, 8 * SCALARS[datatype]):  # ITK ignores it, so some writers leave it empty
+        raise corrupt(
+            name,
+            "the width of its voxels contradicts their type.",
+            observed=bitpix,
+            expected=8 * SCALARS[datatype],
+        )
+    return SCALARS[datatype]
+
+
+def _check_scaling(name: str, offset: float, slope: float, intercept: float) -> None:
+    if not all(map(math.isfinite, (slope, intercept))):
+        raise corrupt(
+            name,
+            "its scaling of grey values is not finite.",
+            observed={"slope": repr(slope), "intercept": repr(intercept)},
+            expected="finite numbers",
+        )
+    if not (math.isfinite(offset) and offset >= FIRST_VOXEL and offset == int(offset)):
+        raise corrupt(
+            name,
+            f"its voxels are said to begin at byte {offset:g}.",
+            observed=repr(offset),
+            expected=f"a whole number of at least {FIRST_VOXEL}",
+        )
+
+
+def _scaling_warnings(name: str, slope: float, intercept: float) -> tuple[tuple[str, str], ...]:
+    if slope != 0 or intercept == 0:
+        return ()
+    sentence = (
+        f"{name} has a scaling slope of 0, which by the NIfTI standard means no scaling; "
+        f"its intercept {intercept:g} was added all the same, as nnU-Net does."
+    )
+    return (("input.scaling_repaired", sentence),)

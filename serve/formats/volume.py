@@ -1,0 +1,176 @@
+"""Volumes (NIfTI, NRRD, MetaImage, GIPL) as nnU-Net's SimpleITKIO reads them, checked before decoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - the name that everybody uses
+
+from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.image import Geometry
+
+from .gipl import parse_gipl
+from .integrity import GZIP_MAGIC, Hash, check_exists, check_whole, read_head
+from .layout import REMEDY_EXPORT, Layout, check_dimensions, check_sizes, check_spacing, corrupt, unsupported
+from .metaimage import parse_metaimage
+from .nifti import parse_nifti
+from .nrrd import parse_nrrd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .limits import Limits
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
+ORTHONORMAL_TOLERANCE = 1e-3
+FAKE_SPACING_FACTOR = 999  # nnU-Net's distance between the slices of a two-dimensional image
+PIXEL_TYPES = frozenset(
+    {
+        sitk.sitkInt8,
+        sitk.sitkUInt8,
+        sitk.sitkInt16,
+        sitk.sitkUInt16,
+        sitk.sitkInt32,
+        sitk.sitkUInt32,
+        sitk.sitkInt64,
+        sitk.sitkUInt64,
+        sitk.sitkFloat32,
+        sitk.sitkFloat64,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One file: voxels (channels, z, y, x) of the file's own type, spacing (z, y, x) as nnU-Net has it."""
+
+    data: NDArray[Any]
+    spacing: tuple[float, float, float]
+    geometry: Geometry
+    warnings: tuple[tuple[str, str], ...]
+
+
+def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash) -> Decoded:
+    """Check a volume file to its last byte, then decode it.
+
+    Args:
+        path: the file.
+        ending: which of ``ENDINGS`` its name has.
+        limits: budgets for sizes.
+        digest: receives the file's bytes.
+
+    Raises:
+        Refusal: with an ``input.*`` code for everything that is not a whole, real, scalar image of two or
+            three dimensions with finite positive spacing and orthogonal axes.
+    """
+    check_exists(path, limits)
+    layout = _layout(path, ending)
+    warnings = layout.warnings + check_whole(path, layout, limits=limits, digest=digest)
+    geometry = _geometry(path)
+    voxels = _voxels(path)
+    return Decoded(voxels.reshape(1, *_spatial(voxels)), _array_spacing(geometry), geometry, warnings)
+
+
+def _layout(path: Path, ending: str) -> Layout:
+    compressed = ending == ".nii.gz"
+    if compressed:
+        _check_gzip(path)
+    head = read_head(path, compressed=compressed)
+    if ending in (".nii", ".nii.gz"):
+        return parse_nifti(path.name, head, compressed=compressed)
+    parse = {".nrrd": parse_nrrd, ".mha": parse_metaimage, ".gipl": parse_gipl}[ending]
+    return parse(path.name, head)
+
+
+def _check_gzip(path: Path) -> None:
+    magic = read_head(path, compressed=False)[:2]
+    if magic != GZIP_MAGIC:
+        raise unsupported(
+            path.name,
+            "is not a compressed NIfTI file, although its name ends in .nii.gz.",
+            remedy="Send the image itself, under a name that says what it is.",
+            observed=magic.hex(),
+            expected=GZIP_MAGIC.hex(),
+        )
+
+
+def _geometry(path: Path) -> Geometry:
+    """Header as ITK understands it, without decoding a voxel."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _itk_refusal(path.name, error) from error
+    check_sizes(path.name, reader.GetSize())
+    _check_scalar(path.name, reader)
+    check_dimensions(path.name, reader.GetSize())
+    geometry = Geometry(reader.GetDimension(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    check_spacing(path.name, geometry.spacing)
+    _check_position(path.name, geometry)
+    return geometry
+
+
+def _check_scalar(name: str, reader: Any) -> None:
+    if reader.GetNumberOfComponents() == 1 and reader.GetPixelID() in PIXEL_TYPES:
+        return
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    raise unsupported(
+        name,
+        f"holds {reader.GetNumberOfComponents()} values ({kind}) for each voxel.",
+        remedy="Save one file with one number for each voxel for every channel.",
+        observed=kind,
+        expected="one real number for each voxel",
+    )
+
+
+def _check_position(name: str, geometry: Geometry) -> None:
+    dimension = geometry.dimension
+    axes = np.array(geometry.direction).reshape(dimension, dimension)
+    if not (np.isfinite(axes).all() and np.isfinite(geometry.origin).all()):
+        raise corrupt(
+            name, "its position in space is not finite.", observed=[repr(v) for v in geometry.origin]
+        )
+    if np.abs(axes.T @ axes - np.eye(dimension)).max() > ORTHONORMAL_TOLERANCE:
+        raise _sheared(name, observed=list(geometry.direction))
+
+
+def _sheared(name: str, *, observed: Any = None) -> Refusal:
+    return unsupported(
+        name,
+        "has axes that are not at right angles to one another (a tilted gantry, or a shearing registration).",
+        remedy="Resample it to a regular grid first.",
+        observed=observed,
+        expected="orthogonal axes of unit length",
+    )
+
+
+def _itk_refusal(name: str, error: RuntimeError) -> Refusal:
+    # ITK's message names the file's path, so only its kind is passed on
+    if "orthonormal" in str(error) or "determinant" in str(error):
+        return _sheared(name)
+    detail = f"{name} could not be decoded, although its header and its length are right."
+    return Refusal(Code.INPUT_UNREADABLE, detail, remedy=REMEDY_EXPORT)
+
+
+def _voxels(path: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    except RuntimeError as error:
+        raise _itk_refusal(path.name, error) from error
+
+
+def _spatial(voxels: NDArray[Any]) -> tuple[int, ...]:
+    return (1, *voxels.shape) if voxels.ndim == 2 else voxels.shape
+
+
+def _array_spacing(geometry: Geometry) -> tuple[float, float, float]:
+    if geometry.dimension == 2:
+        x, y = geometry.spacing
+        return max(x, y) * FAKE_SPACING_FACTOR, y, x
+    x, y, z = geometry.spacing
+    return z, y, x

@@ -1,0 +1,288 @@
+"""A case in, an honest answer out: read, contract, segment, measure, state."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .answer import (
+    Answer,
+    Empty,
+    EmptyMeaning,
+    EmptyReason,
+    Manifest,
+    Outcome,
+    Problem,
+    Warning_,
+)
+from .bundle import file_sha256
+from .errors import Code, Refusal
+from .formats import Case, Limits, read_image, write_mask, write_text
+from .measure import measure_labels
+from .pipeline.segment import Segmentation, Segmenter
+from .safety.contract import check_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .backends import Backend
+    from .bundle import Bundle
+    from .image import Image
+
+    Progress = Callable[[int, int], None]
+
+
+class Engine(Protocol):
+    """What turns an image into a mask: ``Segmenter``, or a stand-in for it."""
+
+    @property
+    def provider(self) -> str:
+        """Engine truly in use."""
+
+    @property
+    def precision(self) -> str:
+        """Precision that it computes with."""
+
+    def segment(self, image: Image, *, progress: Progress | None = None) -> Segmentation:
+        """Segment an image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What ``Predictor.predict`` returns.
+
+    Attributes:
+        answer: the statement; ``manifest.mask_sha256`` is filled where the mask is written to a file.
+        mask: integers (z, y, x) on the image's own grid; None for a rejected image.
+        image: what was read; None where the channels do not make one image.
+    """
+
+    answer: Answer
+    mask: NDArray[Any] | None = None
+    image: Image | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files of one answered case. A rejected case has no mask."""
+
+    answer: Answer
+    answer_file: Path
+    mask_file: Path | None
+
+
+@dataclass
+class _Course:
+    """What is known of a case so far, for whatever answer it ends in."""
+
+    case: str
+    image: Image | None = None
+    warnings: list[Warning_] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=perf_counter)
+
+    def stage(self, name: str) -> None:
+        now = perf_counter()
+        self.timings[name] = now - self.began
+        self.began = now
+
+
+class Predictor:
+    """Answers cases with one bundle. One case at a time; not for several threads at once.
+
+    Args:
+        bundle: the model.
+        backend: engine, see ``open_network``.
+        threads: for the network; None takes all allowed cores.
+        limits: budgets for files and memory.
+        engine: instead of the bundle's networks.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from nnunet_losses.serve.bundle import Bundle
+        >>> predictor = Predictor(Bundle.load("liver.bundle"))  # doctest: +SKIP
+        >>> predictor.predict(Case("patient", (Path("ct.nii.gz"),))).answer.outcome  # doctest: +SKIP
+        <Outcome.SEGMENTED: 'segmented'>
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        backend: Backend = "auto",
+        threads: int | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        engine: Engine | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.limits = limits
+        self.engine = Segmenter(bundle, backend=backend, threads=threads) if engine is None else engine
+
+    def predict(self, case: Case, *, progress: Progress | None = None) -> Prediction:
+        """Answer one case.
+
+        Args:
+            case: name and files, in the channels' order.
+            progress: called with (tiles done, tiles to do); may raise to cancel.
+
+        Returns:
+            The answer and the mask. An image that is not what the model was made for gets an answer, too: the
+            outcome ``rejected`` with its problem, and no mask.
+
+        Raises:
+            Refusal: for files that cannot be read or trusted, and for engines that fail.
+        """
+        course = _Course(case.name)
+        try:
+            self._read(case, course)
+            image = self._examined(course)
+            segmentation = self.engine.segment(image, progress=progress)
+        except Refusal as refusal:
+            if not refusal.is_contract_breach:
+                raise
+            return Prediction(self._rejected(course, refusal), None, course.image)
+        return Prediction(self._answered(course, image, segmentation), segmentation.mask, image)
+
+    def rejection(self, case: str, refusal: Refusal) -> Answer:
+        """Answer a case that was refused before there was an image, such as one with a channel missing."""
+        return self._rejected(_Course(case), refusal)
+
+    def predict_to_folder(self, case: Case, folder: Path, *, progress: Progress | None = None) -> Written:
+        """Answer one case, and write ``CASE.json`` and, unless it was rejected, the mask beside it.
+
+        The mask has nnU-Net's name (``CASE.nii.gz``) and nnU-Net's bytes. An older mask, answer or problem of
+        the same case vanishes first, so that no file can be taken for the new answer's.
+
+        Raises:
+            Refusal: as ``predict``.
+            OSError: where the folder cannot be written to.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_results(folder, case.name, self.bundle.description.file_ending)
+        return self.write(self.predict(case, progress=progress), folder)
+
+    def write(self, prediction: Prediction, folder: Path) -> Written:
+        """Write a prediction's files into a folder: first the mask, then the answer, which names its hash."""
+        answer, mask_file = prediction.answer, None
+        description = self.bundle.description
+        if prediction.mask is not None and prediction.image is not None:
+            mask_file = folder / f"{answer.case}{description.file_ending}"
+            geometry = prediction.image.geometry
+            write_mask(prediction.mask, mask_file, geometry=geometry, reader=description.reader)
+            manifest = answer.manifest.model_copy(update={"mask_sha256": file_sha256(mask_file)})
+            answer = answer.model_copy(update={"manifest": manifest})
+        answer_file = folder / f"{answer.case}.json"
+        write_text(answer.model_dump_json(indent=2) + "\n", answer_file)
+        return Written(answer, answer_file, mask_file)
+
+    def _read(self, case: Case, course: _Course) -> None:
+        course.image = read_image(case.files, reader=self.bundle.description.reader, limits=self.limits)
+        course.warnings += [Warning_(code=code, message=text) for code, text in course.image.warnings]
+        course.stage("read")
+
+    def _examined(self, course: _Course) -> Image:
+        image = course.image
+        assert image is not None, "read before"
+        memory = self.limits.memory_bytes
+        course.warnings += check_contract(image, self.bundle.description, memory_bytes=memory)
+        course.stage("contract")
+        return image
+
+    def _rejected(self, course: _Course, refusal: Refusal) -> Answer:
+        blank = Empty(reason=EmptyReason.INPUT_BLANK, meaning=EmptyMeaning.NO_DECISION)
+        return Answer(
+            case=course.case,
+            outcome=Outcome.REJECTED,
+            empty=blank if refusal.code is Code.CONTRACT_BLANK else None,
+            problem=problem_of(refusal),
+            warnings=tuple(course.warnings),
+            manifest=self._manifest(course),
+        )
+
+    def _answered(self, course: _Course, image: Image, segmentation: Segmentation) -> Answer:
+        course.began = perf_counter()
+        labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
+        course.stage("measure")
+        is_empty = not any(label.present for label in labels)
+        warnings = (*course.warnings, _EMPTY_WARNING) if is_empty else tuple(course.warnings)
+        return Answer(
+            case=course.case,
+            outcome=Outcome.EMPTY if is_empty else Outcome.SEGMENTED,
+            labels=labels,
+            empty=_empty(course.warnings) if is_empty else None,
+            warnings=warnings,
+            manifest=self._manifest(course, segmentation),
+        )
+
+    def _manifest(self, course: _Course, segmentation: Segmentation | None = None) -> Manifest:
+        ran = segmentation is not None
+        timings = course.timings | (segmentation.timings if segmentation is not None else {})
+        return Manifest(
+            model=self.bundle.description.name,
+            bundle_sha256=self.bundle.sha256,
+            input_sha256=None if course.image is None else course.image.sha256,
+            versions=versions(),
+            provider=self.engine.provider if ran else None,
+            precision=self.engine.precision if ran else None,
+            tiles=segmentation.tiles if segmentation is not None else 0,
+            forward_passes=segmentation.forward_passes if segmentation is not None else 0,
+            timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
+        )
+
+
+# An empty mask of a model whose misses nobody has counted must not be taken for a healthy patient.
+_EMPTY_WARNING = Warning_(
+    code="answer.empty_not_calibrated",
+    message=(
+        "The model marked nothing. How often it overlooks something has not been measured for this bundle, "
+        "so this is not evidence that there is nothing."
+    ),
+)
+
+
+def _empty(input_warnings: Sequence[Warning_]) -> Empty:
+    """An empty mask is a finding, unless the image was so unlike the training images that it says nothing."""
+    doubtful = any(warning.code.endswith("_unusual") for warning in input_warnings)
+    meaning = EmptyMeaning.INDETERMINATE if doubtful else EmptyMeaning.NO_FINDING
+    return Empty(reason=EmptyReason.NO_VOXEL_ABOVE_THRESHOLD, meaning=meaning)
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """A refusal as it stands in an answer or a problem file."""
+    return Problem(
+        code=refusal.code.value,
+        detail=refusal.detail,
+        remedy=refusal.remedy,
+        observed=refusal.observed,
+        expected=refusal.expected,
+    )
+
+
+def remove_results(folder: Path, case: str, file_ending: str) -> None:
+    """Remove an earlier run's files of a case."""
+    for ending in (file_ending, ".json", ".problem.json"):
+        (folder / f"{case}{ending}").unlink(missing_ok=True)
+
+
+@cache
+def _version(distribution: str) -> str:
+    return metadata.version(distribution)
+
+
+def versions() -> dict[str, str]:
+    """Versions of whatever took part: this package, the libraries, and the engines that are loaded."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    named = {name: _version(name) for name in ("nnunet-losses", "numpy", "scipy", "SimpleITK")}
+    engines = {
+        name: str(module.__version__)
+        for name in ("onnxruntime", "openvino")
+        if (module := sys.modules.get(name)) is not None and hasattr(module, "__version__")
+    }
+    return {"python": python} | named | engines

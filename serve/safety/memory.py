@@ -1,0 +1,66 @@
+"""How much memory a prediction needs, and how much there is."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnunet_losses.serve.schema import Member
+
+SHARE = 0.8  # of the free memory that one prediction may take
+HARD_MAXIMUM = 64 * 2**30
+FLOAT32, FLOAT64, FLOAT16 = 4, 8, 2
+
+
+def prediction_memory(
+    image_shape: Sequence[int], network_shape: Sequence[int], member: Member, heads: int
+) -> int:
+    """Estimate the bytes that one prediction needs at its peak, besides the network itself.
+
+    Args:
+        image_shape: (channels, z, y, x) of the image.
+        network_shape: of the image at the model's spacing, in the network's axis order.
+        member: the configuration.
+        heads: number of logit channels.
+    """
+    channels, *spatial = image_shape
+    patch = (1, *member.tiling.patch_size)[-3:]
+    padded = math.prod(max(size, tile) for size, tile in zip(network_shape, patch, strict=True))
+    image = math.prod(spatial) * (2 * channels * FLOAT32 + 2 * FLOAT16)  # read, copied; nonzero, mask
+    sums = heads * FLOAT16 * (1 if len(member.folds) == 1 else 2) + FLOAT16  # logits and weights
+    resampling = math.prod(network_shape) * 2 * FLOAT64  # one channel or head at a time
+    return image + padded * (channels * FLOAT32 + sums) + resampling
+
+
+def available_memory() -> int:
+    """Bytes that one prediction may take by default: 80 % of what is free, 64 GiB at most."""
+    free = min(_machine_memory(), _container_memory())
+    return min(int(SHARE * free), HARD_MAXIMUM)
+
+
+def _machine_memory() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:  # not Linux
+        pass
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return HARD_MAXIMUM
+
+
+def _container_memory() -> int:
+    """What the control group leaves (a container's limit); the hard maximum where there is none."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return HARD_MAXIMUM * 2
+    return HARD_MAXIMUM * 2 if limit == "max" else max(0, int(limit) - used)
