@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ExportError(Exception):
@@ -15,6 +19,16 @@ class ModelFolderError(ExportError):
 
 class GraphError(ExportError):
     """The exported network is not what it must be: wrong operators, shapes or values."""
+
+
+class CheckpointMismatch(ExportError):  # noqa: N818 - says what it is
+    """The model folder holds another checkpoint than the one that was exported."""
+
+    def __init__(self, fold: str, path: Path, exported: str, found: str) -> None:
+        super().__init__(
+            f"Fold {fold} is another checkpoint: {path} has SHA-256 {found[:12]}…, the bundle was exported from "
+            f"{exported[:12]}…. Pass the model folder (and --checkpoint) that was exported, or export again."
+        )
 
 
 @dataclass(frozen=True)

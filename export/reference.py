@@ -13,7 +13,10 @@ from .quiet import environment, quiet
 from .trainer_class import find_trainer_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .model_folder import ModelFolder
 
@@ -41,24 +44,26 @@ def reference_predictor(model: ModelFolder) -> Any:
     return predictor
 
 
-def predict_file(predictor: Any, inputs: list[Path], output: Path) -> None:
-    """Predict one case from files to a mask file, as ``nnUNetv2_predict -device cpu -npp 0 -nps 0`` does."""
-    ending = predictor.dataset_json["file_ending"]
-    with TemporaryDirectory() as scratch, quiet():
-        predictor.predict_from_files_sequential(
-            [[str(path) for path in inputs]], [str(Path(scratch) / "mask")]
-        )
-        output.write_bytes((Path(scratch) / f"mask{ending}").read_bytes())
+def predict_file(predictor: Any, inputs: Sequence[Path], output: Path) -> Any:
+    """Predict one case from files to a mask file, as ``nnUNetv2_predict -device cpu -npp 0 -nps 0`` does.
+
+    Returns:
+        The logits (heads, *resampled shape), float16, that nnU-Net made the mask of.
+    """
+    logits: list[Any] = []
+    files = [str(path) for path in inputs]
+    with TemporaryDirectory() as scratch, quiet(), _captured(predictor, logits):
+        predictor.predict_from_files_sequential([files], [f"{scratch}/mask"])
+        output.write_bytes(Path(f"{scratch}/mask{predictor.dataset_json['file_ending']}").read_bytes())
+    return logits[0]
 
 
-def preprocess(predictor: Any, inputs: list[Path]) -> tuple[Any, dict[str, Any]]:
+def preprocess(predictor: Any, inputs: Sequence[Path]) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Read and preprocess one case: float32 (channels, *resampled shape) and nnU-Net's properties."""
     preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
+    plans = predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
     with quiet():
-        data, _, properties = preprocessor.run_case(
-            [str(path) for path in inputs], None, predictor.plans_manager, predictor.configuration_manager,
-            predictor.dataset_json,
-        )  # fmt: skip
+        data, _, properties = preprocessor.run_case([str(path) for path in inputs], None, *plans)
     return data, properties
 
 
@@ -71,6 +76,22 @@ def tiles(predictor: Any, data: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     padded, _ = pad_nd_image(torch.from_numpy(data), patch, "constant", {"value": 0}, True, None)  # noqa: FBT003
     for slices in predictor._internal_get_sliding_window_slicers(padded.shape[1:]):  # noqa: SLF001 - there is no public way
         yield slices, padded[slices][None].contiguous()
+
+
+@contextmanager
+def _captured(predictor: Any, logits: list[Any]) -> Iterator[None]:
+    """Keep the logits that the predictor computes on its way from file to file."""
+    predict = predictor.predict_logits_from_preprocessed_data
+
+    def captured(data: Any) -> Any:
+        logits.append(predict(data))
+        return logits[-1]
+
+    predictor.predict_logits_from_preprocessed_data = captured
+    try:
+        yield
+    finally:
+        del predictor.predict_logits_from_preprocessed_data
 
 
 @contextmanager

@@ -1,0 +1,202 @@
+"""One case through the bundle and through nnU-Net, compared at every stage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.formats import read_image, read_mask
+from nnunet_losses.serve.pipeline.stitch import Tiles
+from nnunet_losses.serve.predictor import Predictor
+
+from . import reference
+from .margin import margin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from nnunet_losses.serve.formats import Case
+    from nnunet_losses.serve.pipeline.segment import Segmenter
+    from nnunet_losses.serve.schema import Label
+
+MARGIN = 0.1  # logits; nnU-Net's float16 sums are off by up to 0.05
+PREPROCESSING_TOLERANCE = 1e-5  # share of the preprocessed image's range
+TILES_PER_CASE = 16  # evenly spaced over the case; the masks depend on all of them
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels of one label: in both masks, in nnU-Net's, in the bundle's."""
+
+    both: int
+    reference: int
+    bundle: int
+
+    def __add__(self, other: Overlap) -> Overlap:
+        return Overlap(
+            self.both + other.both, self.reference + other.reference, self.bundle + other.bundle
+        )
+
+    @property
+    def dice(self) -> float:
+        """Dice; 1 where the label is in neither mask.
+
+        Example:
+            >>> Overlap(2, 3, 3).dice, Overlap(0, 0, 0).dice
+            (0.6666666666666666, 1.0)
+        """
+        total = self.reference + self.bundle
+        return 2 * self.both / total if total else 1.0
+
+
+@dataclass
+class CaseParity:
+    """What the comparison of one case found. Differences are shares of the compared values' range."""
+
+    case: str
+    preprocessing_difference: float | None = None
+    tiles: int = 0
+    tile_differences: dict[str, float] = field(default_factory=dict)  # by fold
+    voxels: int = 0
+    differing_voxels: int = 0
+    differing_voxels_beyond_margin: int = 0
+    identical_files: bool = False
+    overlaps: dict[str, Overlap] = field(default_factory=dict)  # by label
+    failures: list[str] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self) | {"dice": {name: overlap.dice for name, overlap in self.overlaps.items()}}
+
+
+def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_tolerance: float) -> CaseParity:
+    """Compare preprocessing, tiles and masks of one case.
+
+    A stage that the runtime refuses is a failure with the refusal's words; the other stages are still compared.
+
+    Args:
+        case: name and files.
+        segmenter: the bundle's.
+        predictor: nnU-Net's, of the same folds in the same order.
+        tile_tolerance: allowed difference of tile logits, share of their range.
+    """
+    found = CaseParity(case.name)
+    data, properties = reference.preprocess(predictor, case.files)
+    stages = (
+        lambda: _compare_preprocessing(found, case, segmenter, data),
+        lambda: _compare_tiles(found, segmenter, predictor, data, tile_tolerance),
+        lambda: _compare_masks(found, case, segmenter, predictor, properties),
+    )
+    for stage in stages:
+        try:
+            stage()
+        except Refusal as refusal:
+            found.failures.append(f"refused by the runtime: {refusal}")
+    return found
+
+
+def share_of_range(difference: float, low: float, high: float) -> float:
+    """Divide a difference by a range; where there is none, by the values' size.
+
+    Example:
+        >>> share_of_range(0.5, -2, 3), share_of_range(0.5, 5, 5)
+        (0.1, 0.1)
+    """
+    return float(difference / ((high - low) or abs(high) or 1.0))
+
+
+def _compare_preprocessing(
+    found: CaseParity, case: Case, segmenter: Segmenter, data: NDArray[np.float32]
+) -> None:
+    image = read_image(case.files, reader=segmenter.bundle.description.reader)
+    ours = segmenter.preprocess(image)
+    if ours.data.shape != data.shape:
+        found.failures.append(f"the preprocessed image is {ours.data.shape}, nnU-Net's is {data.shape}")
+        return
+    difference = float(np.abs(ours.data - data).max())
+    found.preprocessing_difference = share_of_range(difference, float(data.min()), float(data.max()))
+    if not found.preprocessing_difference <= PREPROCESSING_TOLERANCE:
+        found.failures.append(
+            f"the preprocessed images differ by {found.preprocessing_difference:.1e} of their range, "
+            f"{PREPROCESSING_TOLERANCE:.0e} is allowed"
+        )
+
+
+def _compare_tiles(
+    found: CaseParity, segmenter: Segmenter, predictor: Any, data: NDArray[np.float32], tolerance: float
+) -> None:
+    cut = list(reference.tiles(predictor, data))
+    if _tile_slices(segmenter, data) != [slices for slices, _ in cut]:
+        found.failures.append("the tiles lie elsewhere than nnU-Net's")
+    chosen = [cut[index][1] for index in _evenly(len(cut))]
+    for index, fold in enumerate(segmenter.member.folds):
+        difference = _tile_difference(segmenter.network(index), predictor, index, chosen)
+        found.tile_differences[fold.name] = difference
+        found.tiles += len(chosen)
+        if not difference <= tolerance:
+            found.failures.append(
+                f"tile logits of fold {fold.name} differ by {difference:.1e} of their range, "
+                f"{tolerance:.0e} is allowed"
+            )
+
+
+def _tile_slices(segmenter: Segmenter, data: NDArray[np.float32]) -> list[Any]:
+    return list(Tiles.cut(data, segmenter.member.tiling).slices)
+
+
+def _evenly(count: int) -> Iterator[int]:
+    wanted = min(count, TILES_PER_CASE)
+    yield from dict.fromkeys(int(index) for index in np.linspace(0, count - 1, wanted))
+
+
+def _tile_difference(network: Any, predictor: Any, fold: int, chosen: list[Any]) -> float:
+    """Largest difference of a fold's tile logits, as a share of their range over the chosen tiles."""
+    import torch  # noqa: PLC0415 - the command line's help must not wait for it
+
+    predictor.network.load_state_dict(predictor.list_of_parameters[fold])
+    predictor.network.eval()
+    worst, low, high = 0.0, np.inf, -np.inf
+    for tile in chosen:
+        with torch.inference_mode():
+            want = predictor.network(tile).numpy()
+        got = network.run(tile.numpy()).logits
+        worst = max(worst, float(np.abs(got - want).max())) if got.shape == want.shape else np.inf
+        low, high = min(low, float(want.min())), max(high, float(want.max()))
+    return share_of_range(worst, low, high)
+
+
+def _compare_masks(
+    found: CaseParity, case: Case, segmenter: Segmenter, predictor: Any, properties: dict[str, Any]
+) -> None:
+    """From files to files, on the road that ``nnunet-losses predict`` takes, and on nnU-Net's."""
+    description = segmenter.bundle.description
+    with TemporaryDirectory() as scratch:
+        written = Predictor(segmenter.bundle, engine=segmenter).predict_to_folder(case, Path(scratch))
+        if written.mask_file is None:
+            found.failures.append(f"rejected by the runtime: {written.answer.problem}")
+            return
+        theirs = Path(scratch) / f"reference{description.file_ending}"
+        logits = reference.predict_file(predictor, case.files, theirs)
+        found.identical_files = theirs.read_bytes() == written.mask_file.read_bytes()
+        want, got = read_mask(theirs), read_mask(written.mask_file)
+    if want.shape != got.shape:
+        found.failures.append(f"the mask is {got.shape}, nnU-Net's is {want.shape}")
+        return
+    differing = want != got
+    found.voxels, found.differing_voxels = int(want.size), int(differing.sum())
+    if found.differing_voxels:
+        beyond = margin(predictor, logits, properties)[differing] > MARGIN
+        found.differing_voxels_beyond_margin = int(beyond.sum())
+    found.overlaps = {label.name: _overlap(label, want, got) for label in description.labels}
+
+
+def _overlap(label: Label, want: NDArray[np.int64], got: NDArray[np.int64]) -> Overlap:
+    one, two = np.isin(want, label.members), np.isin(got, label.members)
+    return Overlap(int((one & two).sum()), int(one.sum()), int(two.sum()))
