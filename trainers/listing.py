@@ -1,0 +1,82 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nnunet_losses.registry import get_loss_spec, list_losses
+
+from .findings import Finding, State
+from .names import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_STYLES = {State.OK: "green", State.NOTE: "dim", State.WARNING: "yellow", State.BROKEN: "bold red"}
+
+
+def rows(pattern: str = "") -> list[dict[str, Any]]:
+    """Describe the losses whose key or trainer matches a part of it, or a shell-style pattern, in any case.
+
+    Example:
+        >>> [row["loss"] for row in rows("topk")]
+        ['topk', 'dice_topk']
+    """
+    described = (_row(key) for key in list_losses())
+    return [row for row in described if _matches(pattern.lower(), (row["loss"], row["trainer"]))]
+
+
+def _row(key: str) -> dict[str, Any]:
+    spec = get_loss_spec(key)
+    return {
+        "loss": key,
+        "trainer": PREFIX + spec.trainer,
+        "parameters": dict(spec.parameters),
+        "in_names": list(spec.nameable),
+        "summary": spec.summary,
+        "reference": spec.reference,
+        "url": spec.url,
+    }
+
+
+def _matches(pattern: str, texts: Iterable[str]) -> bool:
+    return any(pattern in text.lower() or fnmatchcase(text.lower(), pattern) for text in texts)
+
+
+def print_table(described: Sequence[dict[str, Any]]) -> None:
+    """Print losses as a table."""
+    table = Table(
+        "loss", "trainer", "parameters", "what it is", box=None, pad_edge=False, header_style="bold"
+    )
+    for row in described:
+        parameters = ", ".join(f"{name}={_default(name, value)}" for name, value in row["parameters"].items())
+        table.add_row(row["loss"], row["trainer"], parameters, row["summary"])
+    console = Console()
+    console.print(table)
+    if described:
+        text = (
+            "\nParameters in names: _fp0p2 is fp=0.2, _smooth1em7 is smooth=1e-7. Then a variant of nnU-Net "
+            "(_NoMirroring), then epochs (_250epochs)."
+        )
+        console.print(text, style="dim", highlight=False, soft_wrap=True)
+
+
+def _default(name: str, value: object) -> str:
+    if name == "phi":
+        return "by the plan"
+    return "by the data" if value is None and name.startswith("class_") else str(value)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print what the doctor found, remedies below."""
+    console = Console(highlight=False)
+    for finding in findings:
+        mark = f"[{_STYLES[finding.state]}]{finding.state.value:8}[/]"
+        console.print(mark, escape(f"{finding.subject}: {finding.text}"), soft_wrap=True)
+        if finding.remedy and finding.state is not State.OK:
+            console.print(" " * 8, "->", finding.remedy, markup=False, soft_wrap=True)
