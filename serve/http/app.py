@@ -31,8 +31,8 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
         engines: functions that open a model each, by label; None opens ``settings.bundles``.
 
     Returns:
-        The application. While it starts, models are opened and tested in a thread; ``/v2/health/live`` answers
-        at once, ``/v2/health/ready`` when every golden self-test has passed.
+        The application. While it starts, models are opened and tested in a thread: ``/v2/health/live``
+        answers at once, ``/v2/health/ready`` when every golden self-test has passed.
 
     Raises:
         ValueError: there is nothing to serve.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -42,8 +43,8 @@ def assign_files(description: ModelDescription, parts: Sequence[FilePart]) -> tu
     sent are not repeated in the refusal: they may be a patient's.
 
     Raises:
-        Refusal: a part belongs to no channel or two to one (``contract.channel_name``), or a channel is missing
-            (``contract.channel_count``).
+        Refusal: a part belongs to no channel or two to one (``contract.channel_name``), or a channel is
+            missing (``contract.channel_count``).
     """
     ordered = _in_order(description, parts)
     endings = ENDINGS[description.reader]
@@ -66,7 +67,9 @@ def _in_order(description: ModelDescription, parts: Sequence[FilePart]) -> list[
     for part in parts:
         index = _channel_index(description.channel_names, part.name)
         if index is None:
-            _refuse_name(description, f"{_count(len(parts), 'part')} came, one of them named after no channel.")
+            _refuse_name(
+                description, f"{_count(len(parts), 'part')} came, one of them named after no channel."
+            )
         if index in found:
             _refuse_name(description, f"Channel {index:04d} came twice.")
         found[index] = part
@@ -91,7 +94,10 @@ def _channel_index(names: Sequence[str], name: str) -> int | None:
 
 def _refuse_name(description: ModelDescription, detail: str) -> NoReturn:
     raise Refusal(
-        Code.CONTRACT_CHANNEL_NAME, detail, remedy=_remedy(description), expected=list(part_names(description))
+        Code.CONTRACT_CHANNEL_NAME,
+        detail,
+        remedy=_remedy(description),
+        expected=list(part_names(description)),
     )
 
 
@@ -107,9 +113,22 @@ def _refuse_count(description: ModelDescription, found: dict[int, FilePart]) -> 
     )
 
 
+def curl_parts(description: ModelDescription) -> str:
+    """Options of curl that send one case.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from nnunet_losses.serve.schema import Reader
+        >>> curl_parts(SimpleNamespace(
+        ...     channel_names=("T1", "FLAIR"), file_ending=".nii.gz", reader=Reader.SIMPLE_ITK))
+        '-F T1=@T1.nii.gz -F FLAIR=@FLAIR.nii.gz'
+    """
+    flags = (f"{name}=@{name}{description.file_ending}" for name in part_names(description))
+    return " ".join(f"-F {shlex.quote(flag)}" for flag in flags)
+
+
 def _remedy(description: ModelDescription) -> str:
-    flags = " ".join(f'-F "{name}=@FILE{description.file_ending}"' for name in part_names(description))
-    return f"Send one file per channel: curl {flags}"
+    return f"Send one file per channel: curl {curl_parts(description)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 import typer
 
-_EXTRA = {"fastapi", "starlette", "uvicorn", "pydantic_settings", "python_multipart", "anyio"}
-_INSTALL = 'pip install "nnunet-losses[serve,cpu]"'
+_OF_THE_EXTRA = {"anyio", "fastapi", "pydantic_settings", "python_multipart", "starlette", "uvicorn"}
 
 
 def serve_command(
-    bundles: Annotated[list[Path], typer.Argument(help="What `nnunet-losses export` wrote: folders or zip files.")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
-    backend: Annotated[str, typer.Option(help="auto, cpu, cuda or openvino.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the network; default: all cores.")] = None,
-    max_body_mb: Annotated[int, typer.Option(help="Largest request, in MiB.")] = 1024,
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Listen where others can reach it.")] = False,
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(help="What `nnunet-losses export` wrote: folders or zip files.")
+    ] = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or openvino.", show_default="auto")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of the network.", show_default="all cores")
+    ] = None,
+    max_body_mb: Annotated[
+        int | None, typer.Option(help="Largest request, in MiB.", show_default="1024")
+    ] = None,
+    allow_remote: Annotated[
+        bool | None, typer.Option("--allow-remote", help="Also listen where other machines can connect.")
+    ] = None,
 ) -> None:
-    """Serve bundles over HTTP."""
-    options = {"host": host, "port": port, "backend": backend, "threads": threads, "allow_remote": allow_remote}
+    """Serve bundles over HTTP: POST /v1/segment answers with a mask and a statement about it.
+
+    Every option can also be set by a variable, NNUNET_LOSSES_HOST and so on.
+    """
     try:
-        from .server import run
+        from .server import Unservable, serve
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRA:
+        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        _stop(f"The service is not installed ({error.name} is missing). Install it with: {_INSTALL}")
-    run(bundles=bundles, max_body_bytes=max_body_mb * 1024**2, **options)
+        _stop(f'The service needs {error.name}. Install it with: pip install "nnunet-losses[serve,cpu]"')
+    options = {
+        "bundles": bundles,
+        "host": host,
+        "port": port,
+        "backend": backend,
+        "threads": threads,
+        "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
+        "allow_remote": allow_remote,
+    }
+    try:
+        serve({name: value for name, value in options.items() if value is not None})
+    except Unservable as error:
+        _stop(str(error))
+
+
+def _stop(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)

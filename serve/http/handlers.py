@@ -47,7 +47,9 @@ def note(request: Request, **fields: Any) -> None:
     request.scope["state"].setdefault("notes", {}).update(fields)
 
 
-def _handler(describe: Callable[[Any], ProblemDocument]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _handler(
+    describe: Callable[[Any], ProblemDocument],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
         document = describe(error)
         note(request, code=str(document.code))

@@ -17,7 +17,9 @@ LOGGER = logging.getLogger("nnunet_losses.serve")
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-def log_event(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
+def log_event(
+    event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
+) -> None:
     """Log one event of the service; ``error`` adds its type and stack."""
     if error is not None:
         fields |= {"error": type(error).__name__, "stack": _places(error)}

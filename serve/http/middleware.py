@@ -19,15 +19,16 @@ HEADER = "X-Request-ID"
 
 
 class RequestContext:
-    """Gives each request an id (the client's, if that is a UUID), answers 500 to what nobody caught, and logs.
+    """Gives each request an id (the client's, if that is a UUID), logs, and answers 500 to what nobody caught.
 
-    It replaces the outermost handler of Starlette, which raises again and lets the server print the traceback.
+    It stands before the outermost handler of Starlette, which would let the server print the traceback.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -133,7 +133,9 @@ class Models:
 
     def __init__(self, openers: Mapping[str, Opener], settings: Settings) -> None:
         if not openers:
-            raise ValueError("there is nothing to serve: settings.bundles is empty, expected at least one path")
+            raise ValueError(
+                "there is nothing to serve: settings.bundles is empty, expected at least one path"
+            )
         self._models = [ServedModel(label, opener, settings) for label, opener in openers.items()]
         self._settings = settings
         self._uploads = 0

@@ -1,4 +1,4 @@
-"""The reply of ``POST /v1/segment``: multipart/mixed with the answer and the mask (RFC 2046, section 5.1.3)."""
+"""The reply of ``POST /v1/segment``: multipart/mixed with the answer and the mask (RFC 2046, 5.1.3)."""
 
 from __future__ import annotations
 

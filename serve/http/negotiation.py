@@ -49,5 +49,5 @@ def _number(text: str) -> float:
 
 def _quality(offered: str, ranges: dict[str, float]) -> float:
     """Quality of the most specific range that covers the media type."""
-    whole_type = offered.split("/")[0] + "/*"
+    whole_type = offered.partition("/")[0] + "/*"
     return next((ranges[kind] for kind in (offered, whole_type, "*/*") if kind in ranges), 0.0)

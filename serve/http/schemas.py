@@ -1,18 +1,13 @@
 """What the service says about its models and itself."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
 from nnunet_losses.serve.schema import Label, Normalization, Parity
 
 from .channels import part_names
-from .models import State
-
-if TYPE_CHECKING:
-    from .models import ServedModel
+from .models import ServedModel, State
 
 
 class Failure(BaseModel):
@@ -47,7 +42,7 @@ class ModelSummary(BaseModel):
     parity: Parity | None = None
 
     @classmethod
-    def of(cls, model: ServedModel) -> ModelSummary:
+    def of(cls, model: ServedModel) -> Self:
         """Summarise a model in its present state."""
         failure = None if model.failure is None else Failure(**model.failure)
         known = {} if model.engine is None else _bundle_facts(model)
@@ -68,7 +63,7 @@ class ModelState(BaseModel):
     failure: Failure | None = None
 
     @classmethod
-    def of(cls, model: ServedModel) -> ModelState:
+    def of(cls, model: ServedModel) -> Self:
         """Describe the present state."""
         failure = None if model.failure is None else Failure(**model.failure)
         return cls(name=model.name, state=model.state, failure=failure)

@@ -1,7 +1,5 @@
 """What an operator decides: flags of ``nnunet-losses serve`` or NNUNET_LOSSES_* variables."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from pathlib import Path
@@ -18,9 +16,9 @@ MEBIBYTE = 1024**2
 class Settings(BaseSettings):
     """Settings of one server. Each has an environment variable, for example ``NNUNET_LOSSES_MAX_BODY_BYTES``.
 
-    ``bundles`` is one path or several, in the environment separated as in ``PATH``. Sizes are bytes, times are
-    seconds. A host that other machines can reach is refused unless ``allow_remote`` says that this is meant:
-    the service has no authentication yet.
+    ``bundles`` is one path or several, in the environment separated as in ``PATH``. Sizes are bytes, times
+    are seconds. A host that other machines can reach is refused unless ``allow_remote`` says that it is
+    meant: the service has no authentication yet.
 
     Example:
         >>> Settings(bundles=["model.bundle"], port=0).host
@@ -55,7 +53,7 @@ class Settings(BaseSettings):
         if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} can be reached from other machines, and there is no authentication yet. "
-                "Use 127.0.0.1, or set allow_remote if a proxy with authentication stands before this service."
+                "Use 127.0.0.1, or --allow-remote if a proxy with authentication stands before the service."
             )
         return self
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
+
+    from .settings import Settings
 
 MAX_PARTS = 128
 MAX_FIELD_BYTES = 1024
@@ -52,7 +55,7 @@ class Upload:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-async def receive_upload(request: Request, folder: Path, *, max_bytes: int, timeout: float) -> Upload:
+async def receive_upload(request: Request, folder: Path, settings: Settings) -> Upload:
     """Read a request's body into ``folder``.
 
     File names of the client are never used, nor kept. Parsing and writing happen in a thread, one chunk at a
@@ -61,8 +64,8 @@ async def receive_upload(request: Request, folder: Path, *, max_bytes: int, time
     Args:
         request: its body must not have been read.
         folder: empty; the caller removes it.
-        max_bytes: of the whole body, whether or not its length was declared.
-        timeout: seconds until the last byte must have arrived.
+        settings: ``max_body_bytes`` of the whole body, whether or not its length was declared, and
+            ``upload_timeout``, the seconds until its last byte must have arrived.
 
     Raises:
         ServiceProblem: too large (413), too slow (408), not multipart (415), malformed (400), invalid (422).
@@ -71,12 +74,12 @@ async def receive_upload(request: Request, folder: Path, *, max_bytes: int, time
     writer = _PartWriter(folder)
     parser = _parser(request, writer)
     try:
-        with anyio.fail_after(timeout):
-            async with aclosing(_limited(request, max_bytes)) as chunks:
+        with anyio.fail_after(settings.upload_timeout):
+            async with aclosing(_limited(request, settings.max_body_bytes)) as chunks:
                 async for chunk in chunks:
                     await run_sync(parser.write, chunk)
     except TimeoutError:
-        raise _too_slow(timeout) from None
+        raise _too_slow(settings.upload_timeout) from None
     except FormParserError:
         raise _malformed("It does not follow RFC 7578.") from None
     except OSError as error:
@@ -129,10 +132,18 @@ class _PartWriter:
         self._file: BinaryIO | None = None
         self._field = bytearray()
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """Name the methods as python-multipart wants them."""
-        names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
-        return {f"on_{name}": getattr(self, name) for name in (*names, "part_data", "part_end", "end")}
+        return {
+            "on_part_begin": self.part_begin,
+            "on_header_field": self.header_field,
+            "on_header_value": self.header_value,
+            "on_header_end": self.header_end,
+            "on_headers_finished": self.headers_finished,
+            "on_part_data": self.part_data,
+            "on_part_end": self.part_end,
+            "on_end": self.end,
+        }
 
     def close(self) -> None:
         """Close the file at which the body ended early."""
@@ -200,10 +211,10 @@ def _too_large(max_bytes: int) -> ServiceProblem:
     )
 
 
-def _too_slow(timeout: float) -> ServiceProblem:
+def _too_slow(seconds: float) -> ServiceProblem:
     return ServiceProblem(
         ServiceCode.REQUEST_TIMEOUT,
-        f"The body was not complete after {timeout:g} s.",
+        f"The body was not complete after {seconds:g} s.",
         remedy="Send it over a faster connection, or compressed.",
     )
 

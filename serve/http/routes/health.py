@@ -8,28 +8,28 @@ from importlib.metadata import version
 from fastapi import APIRouter
 
 from ..dependencies import ModelsDep, SettingsDep
+from ..openapi import problems
 from ..problems import ServiceCode, ServiceProblem
 from ..schemas import Live, ModelReady, ModelState, Ready, ServerMetadata
-from ..openapi import problems
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/v2", response_model=ServerMetadata)
+@router.get("/v2")
 async def metadata() -> ServerMetadata:
-    """Name and version of the server. Images are segmented at /v1/segment: the tensor protocol is not offered."""
+    """Name and version of the server. Images go to /v1/segment; the tensor protocol is not offered."""
     return ServerMetadata(name="nnunet-losses", version=version("nnunet-losses"), extensions=())
 
 
-@router.get("/v2/health/live", response_model=Live)
-@router.get("/healthz", response_model=Live, include_in_schema=False)
+@router.get("/v2/health/live")
+@router.get("/healthz", include_in_schema=False)
 async def live() -> Live:
     """Answer as long as the process can."""
     return Live()
 
 
-@router.get("/v2/health/ready", response_model=Ready, responses=problems(503))
-@router.get("/readyz", response_model=Ready, include_in_schema=False)
+@router.get("/v2/health/ready", responses=problems(503))
+@router.get("/readyz", include_in_schema=False)
 async def ready(models: ModelsDep, settings: SettingsDep) -> Ready:
     """200 once every model has passed its golden self-test, 503 with each model's state until then."""
     states = tuple(ModelState.of(model) for model in models)
@@ -45,7 +45,7 @@ async def ready(models: ModelsDep, settings: SettingsDep) -> Ready:
     )
 
 
-@router.get("/v2/models/{model}/ready", response_model=ModelReady, responses=problems(404, 503))
+@router.get("/v2/models/{model}/ready", responses=problems(404, 503))
 async def model_ready(model: str, models: ModelsDep) -> ModelReady:
     """200 once this model has passed its golden self-test."""
     served = models.get(model)

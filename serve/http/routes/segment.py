@@ -37,10 +37,12 @@ async def segment(
     request: Request, settings: SettingsDep, models: ModelsDep, representation: RepresentationDep
 ) -> Response:
     """Segment one case. The parts' names are those of the model's channels."""
-    with models.admission(), TemporaryDirectory(prefix="nnunet-losses-", dir=settings.temporary_folder) as name:
+    with (
+        models.admission(),
+        TemporaryDirectory(prefix="nnunet-losses-", dir=settings.temporary_folder) as name,
+    ):
         folder = Path(name)
-        limits = {"max_bytes": settings.max_body_bytes, "timeout": settings.upload_timeout}
-        upload = await receive_upload(request, folder, **limits)
+        upload = await receive_upload(request, folder, settings)
         model = models.choose(upload.fields.get("model"))
         note(request, model=model.name)
         result = await _segment(model, upload, folder=folder, request=request)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from email import message_from_bytes
+from email.policy import HTTP
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
 
 from nnunet_losses.serve.answer import Answer, LabelAnswer, Manifest, Outcome, Problem
-from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.http.app import create_app
 from nnunet_losses.serve.http.engine import Segmentation
 from nnunet_losses.serve.http.settings import Settings
 from nnunet_losses.serve.schema import ModelDescription
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from email.message import EmailMessage
+    from pathlib import Path
+
+    from nnunet_losses.serve.errors import Refusal
+
 MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
 
 
 def description(
-    *, name: str = "brain", channels: tuple[str, ...] = ("T1", "FLAIR"), reader: str = "SimpleITKIO", ending: str = ".nii.gz"
+    *,
+    name: str = "brain",
+    channels: tuple[str, ...] = ("T1", "FLAIR"),
+    reader: str = "SimpleITKIO",
+    ending: str = ".nii.gz",
 ) -> ModelDescription:
     """A small model.json."""
     resampling = {"order": 1}
@@ -36,8 +47,19 @@ def description(
         "resampling_logits": resampling,
     }
     fold = {"name": "0", "file": "fold_0.onnx", "sha256": "00", "checkpoint_sha256": "00"}
-    member = {"name": "3d_fullres", "folds": [fold], "preprocessing": preprocessing, "tiling": {"patch_size": (8, 8, 8)}}
-    provenance = {"created": "2026-11-22T00:00:00Z", "exporter": "0", "nnunetv2": "2.8.1", "torch": "2", "onnx": "1"}
+    member = {
+        "name": "3d_fullres",
+        "folds": [fold],
+        "preprocessing": preprocessing,
+        "tiling": {"patch_size": (8, 8, 8)},
+    }
+    provenance = {
+        "created": "2026-11-22T00:00:00Z",
+        "exporter": "0",
+        "nnunetv2": "2.8.1",
+        "torch": "2",
+        "onnx": "1",
+    }
     return ModelDescription.model_validate({
         "name": name, "reader": reader, "file_ending": ending, "head": "softmax", "heads": 2,
         "labels": [{"name": "lesion", "channel": 1, "value": 1, "members": (1,)}],
@@ -58,6 +80,7 @@ class FakeEngine:
     sha256: str = "ab" * 32
     provider: str | None = "FakeProvider"
     outcome: Outcome = Outcome.SEGMENTED
+    rejects: Refusal | None = None
     received: list[dict[str, bytes]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
 
@@ -68,6 +91,8 @@ class FakeEngine:
         self.threads.add(threading.current_thread().name)
         self.received.append({path.name: path.read_bytes() for path in files})
         self.act(files=files, folder=folder, progress=progress)
+        if self.rejects is not None:
+            return Segmentation(self.rejection(self.rejects), None)
         mask = folder / f"mask{self.description.file_ending}"
         mask.write_bytes(MASK)
         return Segmentation(self.answer(), mask)
@@ -77,12 +102,17 @@ class FakeEngine:
             code=refusal.code, detail=refusal.detail, remedy=refusal.remedy,
             observed=refusal.observed, expected=refusal.expected,
         )  # fmt: skip
-        return self.answer().model_copy(update={"outcome": Outcome.REJECTED, "problem": problem, "labels": ()})
+        return self.answer().model_copy(
+            update={"outcome": Outcome.REJECTED, "problem": problem, "labels": ()}
+        )
 
     def answer(self) -> Answer:
         label = LabelAnswer(name="lesion", present=True, voxels=3, volume_ml=0.003, components=1)
         manifest = Manifest(
-            model=self.description.name, bundle_sha256=self.sha256, input_sha256="00", versions={"nnunet-losses": "0"}
+            model=self.description.name,
+            bundle_sha256=self.sha256,
+            input_sha256="00",
+            versions={"nnunet-losses": "0"},
         )
         return Answer(case="from the engine", outcome=self.outcome, labels=(label,), manifest=manifest)
 
@@ -146,3 +176,34 @@ def running(app: Any) -> Iterator[tuple[str, uvicorn.Server]]:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A parsed multipart/mixed reply."""
+
+    answer: dict[str, Any]
+    mask: bytes
+    parts: list[EmailMessage]
+
+
+def parse(response: httpx.Response) -> Reply:
+    """Split a reply with the standard library, as a client would."""
+    head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
+    message = message_from_bytes(head + response.content, policy=HTTP)
+    assert not message.defects
+    parts = list(message.iter_parts())
+    answer, mask = (part.get_payload(decode=True) for part in parts)
+    return Reply(json.loads(answer), mask, parts)
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check the form that every problem has, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    content: dict[str, Any] = response.json()
+    assert (content["status"], content["code"]) == (status, code), content
+    assert content["type"] == f"urn:problem-type:nnunet-losses:{code}"
+    assert content["instance"] == response.headers["x-request-id"]
+    assert all(content[member] for member in ("title", "detail", "remedy"))
+    return content

@@ -1,0 +1,113 @@
+"""The server process: settings to a listening socket, what it says to the operator, and how it ends."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from nnunet_losses.serve.bundle import Bundle
+from nnunet_losses.serve.errors import Refusal
+
+from .app import create_app
+from .channels import curl_parts
+from .logs import logging_configuration
+from .settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from nnunet_losses.serve.schema import ModelDescription
+
+_NO_AUTHENTICATION = (
+    "Warning: other machines can reach this address, and the service has no authentication yet. Whoever can "
+    "connect can send images and read answers. Put a proxy with authentication and TLS before it."
+)
+
+
+class Unservable(Exception):  # noqa: N818 - the operator's input, not a fault
+    """Why the server does not start, for the operator."""
+
+
+def serve(options: Mapping[str, Any]) -> None:
+    """Serve until a signal ends the process; requests in flight are answered first.
+
+    Args:
+        options: of ``Settings``; what is missing comes from the environment.
+
+    Raises:
+        Unservable: an option, a bundle or the address cannot be used.
+    """
+    settings = _settings(options)
+    descriptions = [_describe(path) for path in settings.bundles]
+    listener = _listen(settings)
+    _announce(settings, listener, descriptions)
+    server = uvicorn.Server(_configuration(settings))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # after uvicorn's own: ends cleanly, removing files
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # Ctrl+C, after everything has ended
+        typer.echo("Stopped.")
+
+
+def _settings(options: Mapping[str, Any]) -> Settings:
+    try:
+        settings = Settings(**options)
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors()]
+        raise Unservable("; ".join(reason.removeprefix("Value error, ") for reason in reasons)) from error
+    if not settings.bundles:
+        raise Unservable("there is nothing to serve. Name a bundle: nnunet-losses serve BUNDLE")
+    return settings
+
+
+def _describe(path: Path) -> ModelDescription:
+    """Read a bundle's description before anything starts; its files are verified in the background."""
+    try:
+        return Bundle.load(path, verify=False).description
+    except Refusal as refusal:
+        raise Unservable(f"{path.name} is not served ({refusal.code}): {refusal}") from refusal
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise Unservable(
+            f"{settings.host} port {settings.port} cannot be used: {error.strerror}. "
+            "Choose another one with --port (0 takes a free one)."
+        ) from error
+
+
+def _announce(settings: Settings, listener: socket.socket, models: Sequence[ModelDescription]) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    if not is_loopback(settings.host):
+        typer.echo(_NO_AUTHENTICATION, err=True)
+    typer.echo(f"Listening on {url} (Ctrl+C stops). {url}/v2/health/ready says when the models are tested.")
+    for model in models:
+        chosen = f" -F {shlex.quote(f'model={model.name}')}" if len(models) > 1 else ""
+        typer.echo(
+            f"{model.name}: curl{chosen} {curl_parts(model)} --output reply.multipart {url}/v1/segment"
+        )
+
+
+def _configuration(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        log_config=logging_configuration(),
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+    )
