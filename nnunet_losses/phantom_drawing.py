@@ -105,14 +105,14 @@ def _draw_scene(settings: Phantom, seed: int) -> _Scene:
 
 def _draw_body(scene: _Scene) -> Star:
     rng = scene.stream("body")
-    radius = scene.extent * rng.uniform(0.40, 0.46)
+    radius = scene.extent * rng.uniform(0.43, 0.48)
     return draw_star(rng, np.zeros(len(scene.shape)), radius, elongation=0.1, unevenness=0.1)
 
 
 def _draw_organ(scene: _Scene) -> Star:
     rng = scene.stream("organ")
-    centre = rng.uniform(-0.06, 0.06, len(scene.shape)) * scene.extent
-    radius = scene.extent * rng.uniform(0.22, 0.28)
+    centre = rng.uniform(-0.04, 0.04, len(scene.shape)) * scene.extent
+    radius = scene.extent * rng.uniform(0.26, 0.33)
     return draw_star(rng, centre, radius, elongation=0.2, unevenness=0.2)
 
 

@@ -44,7 +44,7 @@ class Phantom:
     spacing: tuple[float, ...] = (1.5, 1.0, 1.0)
     variation: float = 0.1
     lesions: tuple[int, int] = (1, 4)
-    lesion_radius: tuple[float, float] = (0.15, 0.4)
+    lesion_radius: tuple[float, float] = (0.16, 0.42)
     contrast: tuple[float, float] = (0.25, 0.5)
     mimics: tuple[int, int] = (0, 2)
     noise: float = 0.04
