@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from .catalogue import CATALOGUE
+from .spatial_catalogue import SPATIAL
 from .spec import LossSpec
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def index(specs: Iterable[LossSpec]) -> dict[str, LossSpec]:
     return entries
 
 
-_ENTRIES = index(CATALOGUE)
+_ENTRIES = index(CATALOGUE + SPATIAL)
 
 
 def list_losses(pattern: str = "*") -> list[str]:

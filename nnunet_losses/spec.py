@@ -161,6 +161,23 @@ class NumberOrPerClass(Number):
 
 
 @dataclass(frozen=True)
+class Spacing(PerClass):
+    """Distance between voxel centres along each spatial axis. It comes from the data, not from a trainer name."""
+
+    @property
+    def expectation(self) -> str:
+        """The list in words."""
+        return "two or three finite numbers > 0, one per spatial axis, in the order of the array"
+
+    def convert(self, value: Any) -> tuple[float, ...]:
+        """Accept two or three positive numbers."""
+        numbers = super().convert(value)
+        if len(numbers) not in (2, 3) or not all(numbers):
+            raise ValueError
+        return numbers
+
+
+@dataclass(frozen=True)
 class LossSpec:
     """The entry of one loss in the catalogue.
 
@@ -174,7 +191,9 @@ class LossSpec:
         url: where to find it.
         fields: the parameters, in the order of trainer names.
         needs: what comes from outside the batch: weights of the training set, geometry, the epoch.
+        geometry: names of the maps that it needs, see ``geometry.maps.MAPS``.
         activations: the heads that it is defined for.
+        regions: the largest number of channels under sigmoid; None: any.
         minimum: its lowest value, reached by a perfect prediction; None where that depends on parameters.
         joined: whether all ranks of a distributed training together compute what one process would compute on
             the joined batch. False: every rank computes its own value, and gradients are averaged.
@@ -195,7 +214,9 @@ class LossSpec:
     url: str
     fields: tuple[Parameter, ...] = ()
     needs: frozenset[Need] = frozenset()
+    geometry: tuple[str, ...] = ()
     activations: tuple[Activation, ...] = ("softmax", "sigmoid")
+    regions: int | None = None
     minimum: float | None = 0.0
     joined: bool = True
     parameters: Mapping[str, Any] = field(init=False, compare=False)

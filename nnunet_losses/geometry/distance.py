@@ -1,0 +1,111 @@
+"""Euclidean distance maps, centre to centre, in the units of ``spacing``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import edt
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Mask: TypeAlias = "NDArray[np.bool_]"
+Ids: TypeAlias = "NDArray[np.int32]"
+Distances: TypeAlias = "NDArray[np.float32]"
+Spacing: TypeAlias = "tuple[float, ...] | None"
+
+
+def distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
+    """Distance to the other side: at a voxel of the mask to the nearest voxel outside it, elsewhere to the mask.
+
+    Args:
+        mask: the class, 2D or 3D.
+        spacing: distance between voxel centres along each axis; None: 1.
+
+    Returns:
+        Distances, all greater than 0; 0 everywhere if the mask is empty or fills the patch.
+
+    Example:
+        >>> distance_map(np.array([[False, False, True, True, True]]), spacing=(1.0, 0.5))
+        array([[1. , 0.5, 0.5, 1. , 1.5]], dtype=float32)
+    """
+    return label_distance_map(mask, spacing)
+
+
+def label_distance_map(labels: NDArray[np.integer | np.bool_], spacing: Spacing = None) -> Distances:
+    """Distance of each voxel to the nearest voxel with another label; 0 everywhere if there is one label only.
+
+    Args:
+        labels: non-negative ids below 65535, 2D or 3D.
+        spacing: as for ``distance_map``.
+
+    Example:
+        >>> label_distance_map(np.array([[0, 0, 0, 2, 1]]))
+        array([[3., 2., 1., 1., 1.]], dtype=float32)
+    """
+    # One multi-label transform serves both sides of every boundary. It takes 0 for "outside", hence the shift.
+    shifted = np.add(labels, 1, dtype=np.uint8 if labels.dtype == np.bool_ else np.uint16)
+    if (shifted == shifted.flat[0]).all():
+        return np.zeros(labels.shape, np.float32)
+    distances: Distances = edt.edt(
+        np.ascontiguousarray(shifted), anisotropy=spacing or (1.0,) * labels.ndim, black_border=False
+    )
+    return distances
+
+
+def signed_distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
+    """Distance outside the mask; inside -(distance - min(spacing)), so that the inner boundary voxel has 0.
+
+    Source: Kervadec et al., Boundary loss, https://doi.org/10.1016/j.media.2020.101851 (there at unit spacing).
+
+    Args:
+        mask: the class, 2D or 3D.
+        spacing: as for ``distance_map``.
+
+    Returns:
+        Signed distances; 0 everywhere if the mask is empty or fills the patch.
+
+    Example:
+        >>> signed_distance_map(np.array([[False, False, True, True, True]]))
+        array([[ 2.,  1.,  0., -1., -2.]], dtype=float32)
+    """
+    distances = distance_map(mask, spacing)
+    if not distances.any():
+        return distances
+    step = np.float32(min(spacing) if spacing else 1)
+    return np.where(mask, step - distances, distances)
+
+
+def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing = None) -> Distances:
+    """1 next to the boundary of each label's region, falling linearly with distance to 0 at its deepest voxel.
+
+    Source: Ma et al., Loss odyssey in medical image segmentation, https://doi.org/10.1016/j.media.2021.102035 (the
+    distance penalty of Caliva et al.), there for two classes.
+
+    Args:
+        labels: non-negative ids, 2D or 3D.
+        spacing: as for ``distance_map``.
+
+    Returns:
+        (max d - d) / (max d - min d) over the voxel's own region; 1 where that is 0/0, 0 if one label fills the patch.
+
+    Example:
+        >>> boundary_proximity(np.array([[0, 0, 0, 1, 1]]))
+        array([[0. , 0.5, 1. , 1. , 0. ]], dtype=float32)
+    """
+    distances = label_distance_map(labels, spacing)
+    if not distances.any():
+        return distances
+    labels = labels.view(np.uint8) if labels.dtype == np.bool_ else labels  # to look up by
+    regions = range(int(labels.max()) + 1)
+    deepest = np.zeros(len(regions), np.float32)
+    nearest = np.zeros(len(regions), np.float32)
+    for region in regions:
+        inside = distances[labels == region]
+        if inside.size:
+            deepest[region], nearest[region] = inside.max(), inside.min()
+    depth = deepest - nearest
+    deepest[depth == 0] += 1  # so that the quotient is 1 there
+    depth[depth == 0] = 1
+    return cast("Distances", (deepest[labels] - distances) / depth[labels])

@@ -1,0 +1,196 @@
+"""Losses that stand in for the Hausdorff distance: Karimi & Salcudean, https://doi.org/10.1109/TMI.2019.2930068."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .boundary import foreground_mean
+from .dice import dice_loss
+from .geometry.distance import distance_map
+from .loss import Loss
+from .ranks import sum_over_ranks
+from .spatial import SpatialLoss, foreground
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .geometry.distance import Spacing
+    from .geometry.recipe import Geometry
+    from .inputs import Inputs
+
+
+def hausdorff_loss(inputs: Inputs, distances: tuple[Tensor, ...], *, alpha: float) -> Tensor:
+    """Mean over valid voxels and foreground classes of (p - y)^2 times the sum of d^alpha.
+
+    Args:
+        inputs: the prepared batch.
+        distances: maps d, each (B, F, *S): of the truth, and of the prediction for the two-sided loss.
+        alpha: how strongly far errors count.
+    """
+    errors = foreground(inputs, inputs.probabilities - inputs.truth).square()
+    weights = sum(_power(item.to(errors.dtype), alpha) for item in distances)
+    return foreground_mean(inputs, (errors * weights).sum())
+
+
+@torch.no_grad()
+def prediction_distance(inputs: Inputs, spacing: Spacing) -> Tensor:
+    """Distance maps (B, F, *S) of the valid voxels with p > 0.5, without gradient."""
+    predicted = (foreground(inputs, inputs.probabilities) > 0.5).cpu().numpy()
+    masks = predicted.reshape(-1, *predicted.shape[2:])
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        maps = list(pool.map(lambda mask: distance_map(mask, spacing), masks))
+    return torch.from_numpy(np.stack(maps).reshape(predicted.shape)).to(inputs.logits.device)
+
+
+def erosion_loss(inputs: Inputs, *, erosions: int, alpha: float) -> Tensor:
+    """Mean over valid voxels and foreground classes of sum_k e_k (k + 1)^alpha, e_k the k-th erosion of (p - y)^2.
+
+    An erosion is the mean over the voxel and its face neighbours (0 outside the patch) minus 0.5, at least 0, stretched
+    to [0, 1] over the patch of the sample and class unless constant. The gradient flows through minimum and maximum.
+
+    Args:
+        inputs: the prepared batch.
+        erosions: how many.
+        alpha: how strongly errors count that survive many erosions.
+    """
+    errors = foreground(inputs, inputs.probabilities - inputs.truth).square()
+    total = errors.new_zeros(())
+    for step in range(1, erosions + 1):
+        errors = _stretch((_cross_mean(errors) - 0.5).clamp_min(0))
+        counted = errors if inputs.valid is None else errors * inputs.valid
+        total = total + counted.sum() * step**alpha
+    return foreground_mean(inputs, total)
+
+
+def _power(distances: Tensor, alpha: float) -> Tensor:
+    return distances.square() if alpha == 2 else distances.pow(alpha)
+
+
+def _cross_mean(values: Tensor) -> Tensor:
+    total = values.clone()
+    for axis in range(2, values.ndim):
+        last = values.shape[axis] - 1
+        total.narrow(axis, 0, last).add_(values.narrow(axis, 1, last))
+        total.narrow(axis, 1, last).add_(values.narrow(axis, 0, last))
+    return total / (2 * (values.ndim - 2) + 1)
+
+
+def _stretch(values: Tensor) -> Tensor:
+    space = tuple(range(2, values.ndim))
+    low, high = values.amin(space, keepdim=True), values.amax(space, keepdim=True)
+    constant = high == low
+    return torch.where(constant, values, (values - low) / torch.where(constant, 1, high - low))
+
+
+class HausdorffDTLoss(SpatialLoss):
+    """Hausdorff loss by distance maps of truth and prediction; see ``hausdorff_loss``. Range: [0, inf).
+
+    Example:
+        >>> loss = HausdorffDTLoss()
+        >>> loss(torch.zeros(1, 2, 1, 4), torch.tensor([[[[0, 0, 1, 1]]]]))  # 0.25 * (4 + 1 + 1 + 4) / 4
+        tensor(0.6250)
+    """
+
+    key = "hausdorff_dt"
+
+    def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
+        """Return the loss of a prepared batch and its geometry."""
+        maps = (geometry["distance"], prediction_distance(inputs, geometry.spacing))
+        return hausdorff_loss(inputs, maps, alpha=self.params["alpha"])
+
+
+class HausdorffOneSidedLoss(SpatialLoss):
+    """Hausdorff loss by the distance map of the truth alone; see ``hausdorff_loss``. Range: [0, inf).
+
+    Example:
+        >>> loss = HausdorffOneSidedLoss(alpha=1.0)
+        >>> loss(torch.zeros(1, 2, 1, 4), torch.tensor([[[[0, 0, 1, 1]]]]))  # 0.25 * (2 + 1 + 1 + 2) / 4
+        tensor(0.3750)
+    """
+
+    key = "hausdorff_one_sided"
+
+    def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
+        """Return the loss of a prepared batch and its geometry."""
+        return hausdorff_loss(inputs, (geometry["distance"],), alpha=self.params["alpha"])
+
+
+class HausdorffErosionLoss(Loss):
+    """Hausdorff loss by repeated erosion of the error; see ``erosion_loss``. Range: [0, inf).
+
+    Example:
+        >>> loss = HausdorffErosionLoss()
+        >>> loss(torch.tensor([9.0, -9.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3), torch.ones(1, 1, 3, 3, dtype=torch.int16))
+        tensor(0.1111)
+    """
+
+    key = "hausdorff_er"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return erosion_loss(inputs, **self.params)
+
+
+class DiceHausdorffLoss(SpatialLoss):
+    """a Dice + HausdorffDT, a the ratio of their means over the training steps of the last epoch; 1 in the first.
+
+    A training step is a call whose logits require a gradient, in training mode. The means are taken over all ranks, so
+    that a is the same on each. They are buffers: a trainer that saves ``state_dict()`` resumes with the same a.
+
+    Example:
+        >>> loss = DiceHausdorffLoss()
+        >>> logits, target = torch.zeros(1, 2, 1, 4, requires_grad=True), torch.tensor([[[[0, 0, 1, 1]]]])
+        >>> loss(logits, target).item()  # Dice 0.5, Hausdorff 0.625
+        1.125
+        >>> loss.set_epoch(1, 10)
+        >>> loss.weights["dice"], loss(logits, target).item()
+        (1.25, 1.25)
+    """
+
+    key = "dice_hausdorff"
+    dice_weight: Tensor
+    totals: Tensor
+    epoch: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register_buffer("dice_weight", torch.ones((), dtype=torch.float64))
+        self.register_buffer("totals", torch.zeros(2, dtype=torch.float64))  # of Hausdorff and of Dice
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of this epoch."""
+        return {"dice": float(self.dice_weight), "hausdorff": 1.0}
+
+    def set_epoch(self, epoch: int, num_epochs: int) -> None:  # noqa: ARG002 - the ratio knows no end
+        """Begin an epoch, counted from 0: take the ratio of what was recorded since the last one began."""
+        if epoch == 0:
+            self.dice_weight.fill_(1)
+        elif epoch != int(self.epoch):
+            self._take_ratio()
+        self.totals.zero_()
+        self.epoch.fill_(epoch)
+
+    def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
+        """Return the loss of a prepared batch and its geometry."""
+        maps = (geometry["distance"], prediction_distance(inputs, geometry.spacing))
+        hausdorff = hausdorff_loss(inputs, maps, alpha=2)
+        dice = dice_loss(inputs, **self.region)
+        if self.training and hausdorff.requires_grad:
+            self.record(hausdorff, dice)
+        return self.dice_weight.to(dice) * dice + hausdorff
+
+    def record(self, hausdorff: Tensor, dice: Tensor) -> None:
+        """Add the values of one training step to those of the epoch, without waiting for the device."""
+        values = torch.stack([hausdorff, dice]).detach().double()
+        self.totals = self.totals.to(values.device) + values
+
+    def _take_ratio(self) -> None:
+        hausdorff, dice = sum_over_ranks(self.totals).unbind()
+        if bool(dice > 0) and bool(hausdorff > 0):  # nothing was recorded, or nothing counted: keep the weight
+            self.dice_weight.copy_(hausdorff / dice)
