@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnunet_losses.serve.errors import Refusal
+    from nnunet_losses.serve.http.served_model import ServedModel
 
 MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
 
@@ -126,6 +127,10 @@ class Service:
         self.engines = engines
         self.server = server
         self.client = httpx.Client(base_url=url, timeout=20)
+
+    @property
+    def models(self) -> list[ServedModel]:
+        return list(self.server.config.app.state.models)
 
     def wait_until_ready(self) -> None:
         wait_for(lambda: self.client.get("/v2/health/ready").status_code == 200)
