@@ -82,7 +82,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _drop_framework_errors(document: dict[str, Any]) -> None:
-    """Remove the 422 that FastAPI adds to every route with a parameter: ours are all text, and any text will do."""
+    """Remove the 422 that FastAPI adds to routes with parameters: ours are text, and any text will do."""
     for operations in document["paths"].values():
         for operation in operations.values():
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):

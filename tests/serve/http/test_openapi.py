@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.models import OpenAPI
 
-from .fakes import Service
+if TYPE_CHECKING:
+    from .fakes import Service
 
 
 def test_it_is_valid_and_complete(service: Service) -> None:
