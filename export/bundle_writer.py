@@ -174,8 +174,8 @@ def _provenance() -> Provenance:
 def _checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ExportError(
-            f"The name {name!r} cannot stand in an address: use letters, digits, '.', '_' and '-', beginning with "
-            "a letter or digit, at most 100."
+            f"The name {name!r} cannot stand in an address: use letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit, at most 100."
         )
     return name
 

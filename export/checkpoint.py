@@ -59,7 +59,7 @@ def read_checkpoint(path: Path, fold: str) -> Checkpoint:
     missing = [key for key in _NEEDED if key not in content]
     if missing or "configuration" not in content["init_args"]:
         raise ModelFolderError(
-            f"{path} is no nnU-Net v2 checkpoint: it lacks {', '.join(missing) or 'init_args.configuration'}. "
+            f"{path} is no nnU-Net v2 checkpoint, it lacks {', '.join(missing or ['the configuration'])}. "
             "Pass the folder that nnUNetv2_train wrote."
         )
     arguments = content["init_args"]

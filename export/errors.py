@@ -26,8 +26,9 @@ class CheckpointMismatch(ExportError):  # noqa: N818 - says what it is
 
     def __init__(self, fold: str, path: Path, exported: str, found: str) -> None:
         super().__init__(
-            f"Fold {fold} is another checkpoint: {path} has SHA-256 {found[:12]}…, the bundle was exported from "
-            f"{exported[:12]}…. Pass the model folder (and --checkpoint) that was exported, or export again."
+            f"Fold {fold} is another checkpoint: {path} has SHA-256 {found[:12]}…, the bundle was exported "
+            f"from {exported[:12]}…. Pass the model folder (and --checkpoint) that was exported, or export "
+            "again."
         )
 
 

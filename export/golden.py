@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.schema import Golden, Reader
+from nnunet_losses.serve.schema import Golden, Normalization, Reader
 
 from . import description
 from .reference import predict_file, preprocess, reference_predictor, tiles
@@ -146,7 +146,8 @@ def _pattern(shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
         centre = generator.uniform(-0.5, 0.5, len(shape)).reshape(-1, *[1] * len(shape))
         radii = generator.uniform(0.2, 0.7, len(shape)).reshape(-1, *[1] * len(shape))
         pattern[(((grid - centre) / radii) ** 2).sum(0) < 1] += level
-    return pattern + generator.normal(scale=0.05, size=shape)
+    drawn: NDArray[np.float64] = pattern + generator.normal(scale=0.05, size=shape)
+    return drawn
 
 
 def _intensities(
@@ -158,12 +159,12 @@ def _intensities(
     mean, deviation = known.get("mean", 100.0), known.get("std", 40.0)
     values = mean + deviation * generator.uniform(0.8, 1.2) * pattern
     clipped = np.clip(values, low, high) if high > low else values
-    return np.clip(clipped, 0, 255) if _is_rgb(model, channel) else clipped
+    return np.asarray(np.clip(clipped, 0, 255) if _is_rgb(model, channel) else clipped)
 
 
 def _is_rgb(model: ModelFolder, channel: int) -> bool:
     pictures = model.plans["image_reader_writer"] == Reader.NATURAL_IMAGE_2D
-    return pictures or model.configuration.normalization_schemes[channel] == "RGBTo01Normalization"
+    return bool(pictures or model.configuration.normalization_schemes[channel] == Normalization.RGB_0_1)
 
 
 def _margin(shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -16,10 +16,18 @@ _RULES = {
     Head.SIGMOID: "Regions may overlap. Each is decided at probability 0.5, and later ones are painted over "
     "earlier ones.",
 }
+_NOT_CALIBRATED = (
+    "Not calibrated: nothing is claimed about images unlike the training images, nor about the probability "
+    "that a voxel is right."
+)
+_LICENCE = (
+    "Licence: unknown. The model folder states none; ask whoever trained the model, and mind the licence of "
+    "the training data."
+)
 _EMPTY_LABELS = {
     "I": "Dice is computed per image and label: a label that is absent from an image teaches the network to "
     "leave it out",
-    "CI": "Dice is computed per image, over all labels together: an absent label counts only through the others",
+    "CI": "Dice is computed per image, over all labels together: an absent label counts through the others",
     "BI": "Dice is computed per label over the whole batch: a label that is absent from one image is judged "
     "together with the batch's other images",
     "BCI": "Dice is computed once over the whole batch and all labels together",
@@ -40,18 +48,18 @@ def _summary(model: ModelDescription) -> str:
     member = model.members[0]
     folds = ", ".join(fold.name for fold in member.folds)
     targets = ", ".join(label.name for label in model.labels)
+    which = "fold" if len(member.folds) == 1 else "mean of folds"
     return (
-        f"# {model.name}\n\n"
-        f"A {len(member.tiling.patch_size)}D nnU-Net that segments {targets} (configuration {member.name}, "
-        f"{'fold' if len(member.folds) == 1 else 'mean of folds'} {folds}), exported to ONNX by nnunet-losses "
-        f"{model.provenance.exporter} on {model.provenance.created}. It runs without PyTorch and without nnU-Net."
+        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets} ("
+        f"configuration {member.name}, {which} {folds}), exported to ONNX by nnunet-losses {model.provenance.exporter} on "
+        f"{model.provenance.created}. It runs without PyTorch and without nnU-Net."
     )
 
 
 def _inputs(model: ModelDescription) -> str:
     member = model.members[0]
     rows = [
-        f"| {index} | {channel.name} | {channel.normalization}{', nonzero region' if channel.use_mask else ''} |"
+        f"| {index} | {channel.name} | {channel.normalization}{' (nonzero)' if channel.use_mask else ''} |"
         for index, channel in enumerate(member.preprocessing.channels)
     ]
     files = f"Files: {model.file_ending}, read as nnU-Net's {model.reader} does. {_sizes(member)}"
@@ -61,7 +69,8 @@ def _inputs(model: ModelDescription) -> str:
 
 def _sizes(member: Member) -> str:
     spacing = _times(f"{size:g}" for size in member.preprocessing.spacing)
-    return f"Images are resampled to {spacing} mm and cut into tiles of {_times(member.tiling.patch_size)} voxels."
+    patch = _times(member.tiling.patch_size)
+    return f"Images are resampled to {spacing} mm and cut into tiles of {patch} voxels."
 
 
 def _trained_on(model: ModelDescription) -> list[str]:
@@ -70,11 +79,11 @@ def _trained_on(model: ModelDescription) -> list[str]:
         return []
     spacings = [_times(f"{size:g}" for size in sizes) for sizes in (known.spacing_min, known.spacing_max)]
     shapes = [_times(sizes) for sizes in (known.shape_min, known.shape_max)]
-    return [
-        "",
+    sentence = (
         f"Trained on {known.n_cases} images with spacings of {' to '.join(dict.fromkeys(spacings))} mm and "
-        f"{' to '.join(dict.fromkeys(shapes))} voxels (z, y, x).",
-    ]
+        f"{' to '.join(dict.fromkeys(shapes))} voxels (z, y, x)."
+    )
+    return ["", sentence]
 
 
 def _outputs(model: ModelDescription) -> str:
@@ -122,15 +131,16 @@ def _parity(model: ModelDescription) -> str:
     known = model.parity
     if known is None:
         return (
-            "## Parity with nnU-Net\n\nNot measured yet. At export, each network file was compared with PyTorch "
-            "on random tiles; `nnunet-losses verify` compares whole predictions and writes the result here."
+            "## Parity with nnU-Net\n\nNot measured yet. At export, each network file was compared with "
+            "PyTorch on random tiles; `nnunet-losses verify` compares whole predictions and writes the "
+            "result here."
         )
     dice = ", ".join(f"{name} {value:.6f}" for name, value in known.dice.items())
     lines = (
         f"Cases: {known.cases}; tiles compared: {known.tiles}",
         f"Largest difference of a tile's logits: {known.max_tile_difference:.2e} of their range",
-        f"Differing voxels: {known.differing_voxels} of {known.voxels}, of which "
-        f"{known.differing_voxels_beyond_margin} where the two best logits are more than 0.1 apart",
+        f"Differing voxels: {known.differing_voxels} of {known.voxels}",
+        f"Of these with the two best logits more than 0.1 apart: {known.differing_voxels_beyond_margin}",
         f"Dice between the two masks: {dice}",
         *(f"Failure: {failure}" for failure in known.failures),
     )
@@ -143,10 +153,8 @@ def _limits(model: ModelDescription) -> str:
     made = model.provenance
     lines = (
         "Not a medical device. Not for diagnosis or treatment.",
-        "Not calibrated: nothing is claimed about images unlike the training images, nor about the probability "
-        "that a voxel is right.",
-        "Licence: unknown. The model folder states none; ask whoever trained the model, and mind the licence "
-        "of the training data.",
+        _NOT_CALIBRATED,
+        _LICENCE,
         f"Made with nnunetv2 {made.nnunetv2}, torch {made.torch}, onnx {made.onnx}, opset {made.opset}.",
     )
     return "\n".join(["## Limits", "", *(f"- {line}" for line in lines)])

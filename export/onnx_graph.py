@@ -1,8 +1,8 @@
 """Network -> ONNX file, and the checks that the file is the network.
 
 The graph has a fixed tile and a free batch: instance normalisation makes another tile size another function.
-Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` …: the mean over
-space of every encoder stage's output (batch, channels).
+Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` and so on: the
+mean over space of every encoder stage's output (batch, channels).
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def _to_onnx(wrapped: Any, channels: int, patch_size: tuple[int, ...]) -> Any:
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},),
                 verbose=False,
             )
+            assert program is not None, "the dynamo exporter returns a program"
             return program.model_proto
     except Exception as error:
         what = (

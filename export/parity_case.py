@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,9 +41,7 @@ class Overlap:
     bundle: int
 
     def __add__(self, other: Overlap) -> Overlap:
-        return Overlap(
-            self.both + other.both, self.reference + other.reference, self.bundle + other.bundle
-        )
+        return Overlap(self.both + other.both, self.reference + other.reference, self.bundle + other.bundle)
 
     @property
     def dice(self) -> float:
@@ -79,7 +78,7 @@ class CaseParity:
 def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_tolerance: float) -> CaseParity:
     """Compare preprocessing, tiles and masks of one case.
 
-    A stage that the runtime refuses is a failure with the refusal's words; the other stages are still compared.
+    A stage that the runtime refuses is a failure in the refusal's words; the other stages are still compared.
 
     Args:
         case: name and files.
@@ -89,17 +88,21 @@ def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_toler
     """
     found = CaseParity(case.name)
     data, properties = reference.preprocess(predictor, case.files)
-    stages = (
-        lambda: _compare_preprocessing(found, case, segmenter, data),
-        lambda: _compare_tiles(found, segmenter, predictor, data, tile_tolerance),
-        lambda: _compare_masks(found, case, segmenter, predictor, properties),
-    )
-    for stage in stages:
-        try:
-            stage()
-        except Refusal as refusal:
-            found.failures.append(f"refused by the runtime: {refusal}")
+    with _noted(found):
+        _compare_preprocessing(found, case, segmenter, data)
+    with _noted(found):
+        _compare_tiles(found, segmenter, predictor, data, tile_tolerance)
+    with _noted(found):
+        _compare_masks(found, case, segmenter, predictor, properties)
     return found
+
+
+@contextmanager
+def _noted(found: CaseParity) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        found.failures.append(f"refused by the runtime: {refusal}")
 
 
 def share_of_range(difference: float, low: float, high: float) -> float:

@@ -39,18 +39,15 @@ def refuse_unfaithful(model: ModelFolder) -> None:
 def _unreadable(model: ModelFolder) -> Iterator[Reason]:
     """Find what stops nnU-Net's own managers: nothing else can be checked then."""
     yield from _missing_plans(model)
-    for what, read in (
-        ("plans.json", lambda: model.configuration),
-        ("dataset.json's labels", lambda: model.labels),
-    ):
-        try:
-            read()
-        except Exception as error:  # noqa: BLE001 - whatever nnU-Net raises here is the reason
-            yield Reason(
-                f"nnU-Net cannot interpret {what} ({type(error).__name__}: {error}).",
-                "Plans of an old format must be made again with nnUNetv2_plan_experiment.",
-            )
-            return
+    try:
+        _ = model.configuration, model.labels
+    except Exception as error:  # noqa: BLE001 - whatever nnU-Net raises here is the reason
+        yield Reason(
+            f"nnU-Net cannot interpret plans.json or dataset.json ({type(error).__name__}: {error}).",
+            "Restore the files that the training wrote; plans of an old format that nnU-Net cannot convert "
+            "must be made again with nnUNetv2_plan_experiment.",
+        )
+        return
     missing = [key for key in _NEEDED if key not in model.configuration.configuration]
     if missing:
         yield Reason(

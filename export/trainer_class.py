@@ -22,10 +22,10 @@ STOCK_TRAINER = "nnUNetTrainer"
 def find_trainer_class(name: str) -> Any:
     """Find the class whose ``build_network_architecture`` made the network.
 
-    Our trainers add a loss to nnU-Net's trainer, or to one of its variants, and leave the network alone: theirs
-    is that class. Every other name is looked up by nnU-Net's search (``nnUNet_extTrainer`` included). That
-    search imports all modules of nnU-Net, and one that cannot be imported (a torchvision that does not fit
-    torch) ends it; a trainer that nnU-Net itself ships is then imported alone.
+    Our trainers add a loss to nnU-Net's trainer, or to one of its variants, and leave the network alone:
+    theirs is that class. Every other name is looked up by nnU-Net's search (``nnUNet_extTrainer`` included).
+    That search imports all modules of nnU-Net, and one that cannot be imported (a torchvision that does not
+    fit torch) ends it; a trainer that nnU-Net itself ships is then imported alone.
 
     Raises:
         ModelFolderError: no such trainer here; the message says how to make it visible.
@@ -42,8 +42,8 @@ def find_trainer_class(name: str) -> Any:
             return shipped
         if "Could not find requested nnunet trainer" in str(error):
             raise ModelFolderError(
-                f"The checkpoint was trained by {name}, which nnU-Net does not find here. Install the package "
-                "that defines it, or point the environment variable nnUNet_extTrainer at its folder."
+                f"The checkpoint was trained by {name}, which nnU-Net does not find here. Install the "
+                "package that defines it, or point the environment variable nnUNet_extTrainer at its folder."
             ) from error
         raise ExportRefused([_broken_search(name, error)]) from error
 
@@ -77,5 +77,5 @@ def _shipped_by_nnunet(name: str) -> Any:
 def _broken_search(name: str, error: Exception) -> Reason:
     return Reason(
         f"nnU-Net's search for trainer {name} crashed ({type(error).__name__}: {error}).",
-        "Run 'nnunet-losses doctor' to see why; with --mend it repairs a torchvision that does not fit torch.",
+        "Run 'nnunet-losses doctor' to see why; --mend repairs a torchvision that does not fit torch.",
     )

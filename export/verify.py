@@ -22,6 +22,7 @@ from .bundle_files import whole_or_nothing
 from .bundle_writer import CARD, write_description
 from .errors import CheckpointMismatch, ExportError
 from .model_folder import read_model_folder
+from .onnx_graph import TOLERANCE
 from .parity_case import MARGIN, PREPROCESSING_TOLERANCE, CaseParity, Overlap, compare_case
 from .reference import reference_predictor
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from .model_folder import ModelFolder
 
 REPORT = "parity.json"
-# Tile logits, share of their range. ONNX Runtime's float32 kernels were measured at up to 4e-6 of it on trained
-# networks, OpenVINO's (Winograd convolutions) at up to 2e-5; a wrong weight, axis or statistic makes 1e-2 and more.
-TILE_TOLERANCES = {"CPUExecutionProvider": 2e-5}
+# Tile logits, share of their range. OpenVINO's float32 convolutions were measured at up to 2e-5 of it; a
+# wrong axis or statistic makes 1e-2 and more.
+TILE_TOLERANCES = {"CPUExecutionProvider": TOLERANCE}
 OTHER_TILE_TOLERANCE = 1e-4
 LEAST_DICE = 0.9999
 
@@ -64,9 +65,9 @@ def verify_bundle(
     """Compare a bundle with nnU-Net's own predictor on the CPU (float32), and store the report in the bundle.
 
     Compared are the preprocessed images, the tiles and each fold's tile logits, and the masks from files to
-    files. It passes where tile logits differ by no more than the engine's tolerance, no voxel differs whose two
-    best logits (nnU-Net's, on the image's own grid) are more than 0.1 apart, and each label's Dice between the
-    two masks, pooled over all cases, is at least 0.9999.
+    files. It passes where preprocessed images and tile logits differ by no more than their tolerance, no
+    voxel differs whose two best logits (nnU-Net's, on the image's own grid) are more than 0.1 apart, and each
+    label's Dice between the two masks, pooled over all cases, is at least 0.9999.
 
     Args:
         bundle_path: folder or zip.
@@ -97,7 +98,9 @@ def verify_bundle(
         if progress:
             progress(case.name, index, len(cases))
         results.append(compare_case(case, segmenter, predictor, tile_tolerance=tolerance))
-    verification = Verification(_judge(results, f"{segmenter.provider}, {segmenter.precision}"), tuple(results))
+    verification = Verification(
+        _judge(results, f"{segmenter.provider}, {segmenter.precision}"), tuple(results)
+    )
     if write:
         _store(Path(bundle_path), bundle, verification, tolerance)
     return verification
@@ -111,7 +114,9 @@ def _matching_model(
     names = [fold.name for fold in held]
     if folds and [str(fold) for fold in folds] != names:
         wanted = " ".join(map(str, folds))
-        raise ExportError(f"The bundle holds folds {' '.join(names)}, not {wanted}. Leave --folds out, or export again.")
+        raise ExportError(
+            f"The bundle holds folds {' '.join(names)}, not {wanted}. Leave --folds out, or export again."
+        )
     file = checkpoint or _exported_checkpoint(Path(folder), held)
     model = read_model_folder(folder, folds=names, **({"checkpoint": file} if file else {}))
     for fold, found in zip(held, model.checkpoints, strict=True):
@@ -146,7 +151,11 @@ def _judge(results: Sequence[CaseParity], backend: str) -> Parity:
     failures = [f"{result.case}: {failure}" for result in results for failure in result.failures]
     if beyond:
         failures.append(f"{beyond} voxels differ although their two best logits are more than {MARGIN} apart")
-    failures += [f"Dice of {name} is {value:.6f}, below {LEAST_DICE}" for name, value in dice.items() if value < LEAST_DICE]
+    failures += [
+        f"Dice of {name} is {value:.6f}, below {LEAST_DICE}"
+        for name, value in dice.items()
+        if value < LEAST_DICE
+    ]
     return Parity(
         passed=not failures,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,7 +163,9 @@ def _judge(results: Sequence[CaseParity], backend: str) -> Parity:
         backend=backend,
         cases=len(results),
         tiles=sum(result.tiles for result in results),
-        max_tile_difference=max((d for result in results for d in result.tile_differences.values()), default=0.0),
+        max_tile_difference=max(
+            (d for result in results for d in result.tile_differences.values()), default=0.0
+        ),
         differing_voxels=sum(result.differing_voxels for result in results),
         differing_voxels_beyond_margin=beyond,
         voxels=sum(result.voxels for result in results),
@@ -168,11 +179,15 @@ def _store(path: Path, bundle: Bundle, verification: Verification, tolerance: fl
     rewritten = shutil.ignore_patterns(DESCRIPTION, CARD, REPORT, SUMS)
     try:
         with whole_or_nothing(path, overwrite=True) as folder:
-            shutil.copytree(bundle.root, folder, ignore=rewritten, copy_function=_link_or_copy, dirs_exist_ok=True)
+            shutil.copytree(
+                bundle.root, folder, ignore=rewritten, copy_function=_link_or_copy, dirs_exist_ok=True
+            )
             (folder / REPORT).write_text(json.dumps(_plain(verification, tolerance), indent=2) + "\n")
             write_description(folder, bundle.description.model_copy(update={"parity": verification.parity}))
     except OSError as error:
-        raise ExportError(f"The report cannot be stored in {path}: {error}. Pass --no-write to leave it out.") from error
+        raise ExportError(
+            f"The report cannot be stored in {path}: {error}. Pass --no-write to leave it out."
+        ) from error
 
 
 def _plain(verification: Verification, tolerance: float) -> dict[str, Any]:

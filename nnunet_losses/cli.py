@@ -39,8 +39,10 @@ class LazyGroup(TyperGroup):
         if target is None:
             return None
         module, function = target.split(":")
+        command = getattr(import_module(module), function)
         app = typer.Typer(add_completion=False)
-        app.command(cmd_name)(getattr(import_module(module), function))
+        # a room may parse its command with a class of its own (export's --folds takes several values)
+        app.command(cmd_name, cls=getattr(command, "command_class", None))(command)
         return typer.main.get_command(app)
 
 

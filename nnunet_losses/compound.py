@@ -1,4 +1,4 @@
-"""Sums of Dice and a voxel loss. The voxel loss comes first, so that Dice finds the activation already computed."""
+"""Sums of Dice and a voxel loss. The voxel loss comes first: then Dice finds the activation computed."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class DiceCELoss(Loss):
     """
 
     key = "dice_ce"
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.require_one_of("w_dice", "w_ce")
 
     def compute(self, inputs: Inputs) -> Tensor:
         """Return the loss of a prepared batch."""

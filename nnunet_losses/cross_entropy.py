@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def cross_entropy_loss(inputs: Inputs) -> Tensor:
-    """Mean of -log p_t over valid voxels; under sigmoid, of binary cross-entropies over voxels and channels."""
+    """Mean of -log p_t over valid voxels; under sigmoid, of the binary ones over voxels and channels."""
     return mean_over_ranks(inputs.cross_entropy.sum(), inputs.count)
 
 
@@ -30,10 +30,10 @@ def weighted_cross_entropy_loss(inputs: Inputs, *, class_weights: tuple[float, .
 
 
 def topk_loss(inputs: Inputs, *, k: float) -> Tensor:
-    """Mean of the max(1, floor(k V)) largest voxel cross-entropies; V valid voxels, under sigmoid times channels.
+    """Mean of the max(1, floor(k V)) largest voxel cross-entropies of the batch; V valid voxels.
 
-    An ignored voxel is neither selected nor counted in V. In a distributed training every rank selects from its own
-    batch.
+    Under sigmoid a value is a (voxel, channel). An ignored voxel is neither selected nor counted in V.
+    In a distributed training every rank selects from its own batch.
     """
     values = inputs.cross_entropy.flatten()
     if inputs.valid is None:
@@ -56,7 +56,7 @@ def _largest(values: Tensor, number: int) -> Tensor:
 class CrossEntropyLoss(Loss):
     """Cross-entropy; see ``cross_entropy_loss``.
 
-    Range: [0, inf). The library's floor for every voxel loss: no term of it depends on the size of a structure.
+    Range: [0, inf).
 
     Example:
         >>> loss = CrossEntropyLoss()

@@ -29,8 +29,8 @@ def dice_loss(
 
     Args:
         inputs: the prepared batch.
-        phi: what a term is: "I" a (sample, class), "CI" a sample, "BI" a class, "BCI" the whole batch. It decides
-            what an absent class teaches: under "I" next to nothing, under "BI" to predict none of it.
+        phi: what a term is: "I" a (sample, class), "CI" a sample, "BI" a class, "BCI" the whole batch. It
+            decides what an absent class teaches: under "I" next to nothing, under "BI" to predict none of it.
         squared: P = sum p^2, as in V-Net (y^2 is y).
         smooth: epsilon, once in numerator and denominator.
         include_background: whether channel 0 counts; None: under sigmoid only.

@@ -24,7 +24,7 @@ def focal_loss(inputs: Inputs, *, gamma: float, alpha: float | tuple[float, ...]
 
     Args:
         inputs: the prepared batch.
-        gamma: exponent; 0 gives the (alpha-weighted) cross-entropy. The mean divides by V, not by the weights.
+        gamma: exponent; 0 gives the (alpha-weighted) cross-entropy, divided by V, not by the weights.
         alpha: one number: alpha on foreground, 1 - alpha on background; one per class; None: 1.
     """
     cross_entropy = inputs.cross_entropy
@@ -56,8 +56,8 @@ def check_alpha(activation: str, alpha: object) -> None:
     """
     if activation == "sigmoid" and isinstance(alpha, tuple):
         raise NotImplementedError(
-            f"alpha={alpha!r}: one weight per class has no meaning under sigmoid; give one number, the weight of "
-            "foreground (background has 1 - alpha)"
+            f"alpha={alpha!r}: weights per class have no meaning under sigmoid; give one number, the weight "
+            "of foreground (background has 1 - alpha)"
         )
 
 

@@ -1,4 +1,4 @@
-"""From logits, target and mask to what losses compute with: the one place that knows softmax, sigmoid and ignore."""
+"""From logits and target to probabilities and truth: the one place that knows activations and ignore."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Inputs:
-    """One batch, prepared. Everything is computed on first use and kept, so that parts of a compound share it.
+    """One batch, prepared. Everything is computed on first use and kept: parts of a compound share it.
 
     Attributes:
         logits: (B, C, *S), float32 or float64. Below the mask they may hold anything, also NaN.
@@ -26,8 +26,6 @@ class Inputs:
     """
 
     foreground: int
-    positive: Tensor
-    """Where the target is foreground, bool, in the shape of ``cross_entropy``."""
 
     def __init__(self, logits: Tensor, valid: Tensor | None) -> None:
         self.valid = valid
@@ -46,6 +44,11 @@ class Inputs:
     @property
     def cross_entropy(self) -> Tensor:
         """-log of the truth's probability: (B, 1, *S), under sigmoid (B, C, *S); 0 below the mask."""
+        raise NotImplementedError
+
+    @property
+    def positive(self) -> Tensor:
+        """Where the target is foreground, bool, in the shape of ``cross_entropy``."""
         raise NotImplementedError
 
     def truth_weights(self, per_class: tuple[float, ...], name: str) -> Tensor:
@@ -78,8 +81,8 @@ class Inputs:
         channels = self.logits.shape[1]
         if len(values) != channels:
             raise ValueError(
-                f"{name} has {len(values)} values, but the logits have {channels} channels: give one value per "
-                "channel, background included"
+                f"{name} has {len(values)} values, but the logits have {channels} channels: give one value "
+                "per channel, background included"
             )
         return self.logits.new_tensor(values)
 
@@ -133,7 +136,12 @@ class SigmoidInputs(Inputs):
 
     def __init__(self, logits: Tensor, channels: Tensor, valid: Tensor | None) -> None:
         super().__init__(logits if valid is None else logits.masked_fill(~valid, 0), valid)
-        self.positive = channels if valid is None else channels & valid
+        self._channels = channels if valid is None else channels & valid
+
+    @property
+    def positive(self) -> Tensor:
+        """Where the voxel belongs to the region, (B, C, *S)."""
+        return self._channels
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -169,17 +177,17 @@ def prepare(
 ) -> Inputs:
     """Check a batch and prepare it.
 
-    Values are checked where that is free of a device synchronisation: on the CPU. Elsewhere a label out of range is
-    as undefined as it is in torch's own cross-entropy.
+    Values are checked where that costs no device synchronisation: on the CPU. Elsewhere a label out of range
+    is as undefined as it is in torch's own cross-entropy.
 
     Args:
         logits: (B, C, *S), two or three spatial axes, any floating dtype.
-        target: (B, 1, *S) class ids, of any integer dtype or floats that hold integers, or (B, C, *S) channels of 0
-            and 1. Under sigmoid (B, C, *S) only.
+        target: (B, 1, *S) class ids, of any integer dtype or whole floats, or (B, C, *S) channels
+            of 0 and 1. Under sigmoid (B, C, *S) only.
         mask: (B, 1, *S), true (or not 0) where the voxel counts.
         activation: "softmax" or "sigmoid".
-        ignore_index: label of voxels that do not count. In a target of channels, under softmax: the class itself, or else a
-            value in any channel, as under sigmoid.
+        ignore_index: label of voxels that do not count. In a target of channels: a value in any channel; of
+            one-hot channels also one of the classes.
 
     Raises:
         ValueError: if shapes do not fit, or labels are out of range.

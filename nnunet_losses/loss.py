@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Loss(nn.Module):
-    """A loss on raw logits. Subclasses set ``key`` and ``compute``; the catalogue has parameters and defaults.
+    """A loss on raw logits. Subclasses set ``key`` and ``compute``; the catalogue has the parameters.
 
     Args:
         activation: "softmax" or "sigmoid".
@@ -61,6 +61,13 @@ class Loss(nn.Module):
     def set_epoch(self, epoch: int, num_epochs: int) -> None:
         """Tell a schedule where the training stands; epochs count from 0. Most losses have no schedule."""
 
+    def require_one_of(self, *names: str) -> None:
+        """Refuse weights that are all 0: such a loss would be constant."""
+        if not any(self.params[name] for name in names):
+            raise ValueError(
+                f"{' and '.join(names)} are both 0, so that {self.key!r} is constant; raise one of them"
+            )
+
     def extra_repr(self) -> str:
         """Show every setting: nnU-Net writes this into its debug information."""
         settings = {"activation": self.activation, "ignore_index": self.ignore_index, **self.params}
@@ -70,7 +77,8 @@ class Loss(nn.Module):
 def _check_activation(key: str, activation: Activation) -> Activation:
     if activation not in ("softmax", "sigmoid"):
         raise ValueError(
-            f"activation={activation!r} is not valid: expected 'softmax' (exclusive classes) or 'sigmoid' (regions)"
+            f"activation={activation!r} is not valid: expected 'softmax' (exclusive classes) or 'sigmoid' "
+            "(overlapping regions)"
         )
     supported = get_loss_spec(key).activations
     if activation not in supported:
@@ -85,7 +93,7 @@ def _check_ignore_index(ignore_index: int | None, activation: Activation) -> int
         raise TypeError(f"ignore_index={ignore_index!r} is not valid: expected an integer label, or None")
     if activation == "sigmoid" and ignore_index in (0, 1):
         raise ValueError(
-            f"ignore_index={ignore_index} is not possible under sigmoid, whose target is made of 0 and 1; give forward "
-            "a mask instead"
+            f"ignore_index={ignore_index} is not possible under sigmoid, whose target is made of 0 and 1; "
+            "give a mask to forward instead"
         )
     return ignore_index

@@ -1,4 +1,4 @@
-"""Overlap of prediction and truth: TP, P and G under a phi. The one place that sums over voxels of a class."""
+"""Overlap of prediction and truth: TP, P and G under a phi. The one place that sums over the voxels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def class_sums(inputs: Inputs, *, squared: bool = False) -> Tensor:
     return torch.stack([tp, predicted, truth.flatten(2).sum(2)])
 
 
-def first_channel(inputs: Inputs, include_background: bool | None) -> int:
+def first_channel(inputs: Inputs, *, include_background: bool | None) -> int:
     """Index of the first channel that a region loss looks at."""
     if include_background is None:
         return inputs.foreground
@@ -97,7 +97,7 @@ def overlap(
         >>> overlap(inputs, phi="I")
         Overlap(tp=tensor([1.5000]), predicted=tensor([2.]), truth=tensor([3.]))
     """
-    first = first_channel(inputs, include_background)
+    first = first_channel(inputs, include_background=include_background)
     sums = class_sums(inputs, squared=squared)[:, :, first:]
     if not sums.shape[2]:
         raise ValueError("include_background=False leaves no channel: the logits have only one")
@@ -105,6 +105,6 @@ def overlap(
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide; where the denominator is 0 (no voxel, and smooth = 0) the score is 1: nothing was to be found."""
+    """Divide; the score is 1 where the denominator is 0: no voxel and no smooth, so nothing to find."""
     nothing = denominator == 0
     return torch.where(nothing, 1, numerator / torch.where(nothing, 1, denominator))

@@ -1,4 +1,4 @@
-"""Sums over the ranks of a distributed training, so that all of them together compute the loss of the joined batch."""
+"""Sums over the ranks of a distributed training: together they compute the loss of the joined batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class _SumOverRanks(torch.autograd.Function):
     """All-reduce forward and backward.
 
-    With s = sum_r s_r and every rank's loss f(s), averaged gradients (as DistributedDataParallel does) need
-    W f'(s) ds_r/dw from each of the W ranks: the sum of what the ranks send back, which is the second reduction.
+    With s = sum_r s_r and every rank's loss f(s), averaging the gradients (as DistributedDataParallel does)
+    asks for W f'(s) ds_r/dw from each of the W ranks: the sum of what all ranks send back, hence the second
+    reduction.
     """
 
     @staticmethod
@@ -48,6 +49,6 @@ def sum_over_ranks(local: Tensor) -> Tensor:
 
 
 def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
-    """Divide a sum by a count (or sum of weights), both taken over all ranks; 0, but connected, if nothing counts."""
+    """Divide a sum by a count or sum of weights, both over all ranks; 0, but connected, if nothing counts."""
     total, count = sum_over_ranks(torch.stack([total, count])).unbind()
     return total / torch.where(count == 0, 1, count)

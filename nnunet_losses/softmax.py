@@ -1,4 +1,4 @@
-"""Softmax and its cross-entropy below a mask, with gradients written down: no map is made twice, none for nothing.
+"""Softmax and its cross-entropy below a mask, with their gradients: no map is made twice or for nothing.
 
 An ignored voxel gets probability 0, loss 0 and gradient 0 whatever its logits are, NaN included.
 """
@@ -26,7 +26,7 @@ def zero_below(tensor: Tensor, valid: Tensor | None) -> Tensor:
 
 
 class _Softmax(torch.autograd.Function):
-    """Softmax p and cross-entropy c = (m - x_t) - log p_m, with m the largest logit: p_m >= 1/C, so c stays finite.
+    """Softmax p and cross-entropy c = (m - x_t) - log p_m, with m the largest logit; finite as p_m >= 1/C.
 
     With g and h the gradients by p and by c, that by x is p (g - sum p g) + (p - y) h, in one map.
     """
@@ -41,7 +41,7 @@ class _Softmax(torch.autograd.Function):
         return probabilities, zero_below(loss, valid)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not annotate it
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
         by_probability, by_loss = gradients
         probabilities, labels, valid = ctx.saved_tensors
@@ -63,7 +63,7 @@ class _MaskedSoftmax(torch.autograd.Function):
         return probabilities
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not annotate it
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return _through(ctx.saved_tensors[0], gradients[0]), None
 
@@ -78,7 +78,9 @@ def masked_softmax(logits: Tensor, valid: Tensor | None) -> Tensor:
     """Return softmax over axis 1, 0 below the mask."""
     if valid is None:
         return torch.softmax(logits, dim=1)
-    result: Tensor = _MaskedSoftmax.apply(logits, valid)  # type: ignore[no-untyped-call]  # unannotated in torch
+    result: Tensor = _MaskedSoftmax.apply(  # type: ignore[no-untyped-call]  # torch has no types
+        logits, valid
+    )
     return result
 
 
@@ -90,5 +92,7 @@ def softmax_and_cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor | No
         labels: (B, 1, *S) int64, all in [0, C).
         valid: (B, 1, *S) bool, or None.
     """
-    result: tuple[Tensor, Tensor] = _Softmax.apply(logits, labels, valid)  # type: ignore[no-untyped-call]  # unannotated
+    result: tuple[Tensor, Tensor] = _Softmax.apply(  # type: ignore[no-untyped-call]  # torch has no types
+        logits, labels, valid
+    )
     return result

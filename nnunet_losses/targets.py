@@ -21,11 +21,11 @@ def check_shapes(logits: Tensor, target: Tensor, mask: Tensor | None, activation
         raise TypeError(f"logits are {logits.dtype}; expected raw network outputs in floating point")
     if logits.ndim not in (4, 5) or 0 in logits.shape:
         raise ValueError(
-            f"logits have shape {tuple(logits.shape)}; expected (B, C, H, W) or (B, C, D, H, W), none of them 0"
+            f"logits have shape {tuple(logits.shape)}; expected (B, C, H, W) or (B, C, D, H, W), none 0"
         )
     if activation == "softmax" and logits.shape[1] < 2:
         raise ValueError(
-            "softmax over one channel is always 1; use activation='sigmoid' for a single region, or two channels"
+            "softmax over one channel is always 1; use activation='sigmoid' for one region, or two channels"
         )
     _check_beside(
         "target", target, logits, (1, logits.shape[1]) if activation == "softmax" else logits.shape[1:2]
@@ -37,7 +37,7 @@ def check_shapes(logits: Tensor, target: Tensor, mask: Tensor | None, activation
 def read_valid(
     target: Tensor, mask: Tensor | None, ignore_index: int | None, *, classes: int
 ) -> Tensor | None:
-    """Combine mask and ignore label to (B, 1, *S) bool, true where the voxel counts; None if there is neither.
+    """Combine mask and ignore label to (B, 1, *S) bool, true where the voxel counts; None for neither.
 
     ``classes`` is the number of classes that a target of one-hot channels has, 0 if its channels are regions.
     """
@@ -54,7 +54,7 @@ def read_valid(
 
 
 def read_labels(target: Tensor, valid: Tensor | None, classes: int) -> Tensor:
-    """Return class ids (B, 1, *S) as int64, from ids or from one-hot channels; below the mask they mean nothing.
+    """Return class ids (B, 1, *S) as int64, from ids or one-hot channels; below the mask they mean nothing.
 
     Raises:
         ValueError: if a valid voxel has no class among those of the logits (on the CPU only).
@@ -92,8 +92,8 @@ def _wide(target: Tensor) -> Tensor:
 def _labels_of_one_hot(channels: Tensor, valid: Tensor | None) -> Tensor:
     if channels.device.type == "cpu" and not _everywhere(channels.sum(1, keepdim=True) == 1, valid):
         raise ValueError(
-            "the one-hot target has voxels with no or several channels set; under softmax exactly one is expected. "
-            "For overlapping regions use activation='sigmoid'; leave out voxels by mask"
+            "the one-hot target has voxels with no or several channels set; under softmax exactly one is "
+            "expected. For overlapping regions use activation='sigmoid'; leave voxels out by mask"
         )
     return channels.to(torch.uint8).argmax(1, keepdim=True)
 
@@ -119,8 +119,8 @@ def _check_labels(raw: Tensor, labels: Tensor, valid: Tensor | None, classes: in
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise ValueError(
-            f"the target holds class {wrong}, but the logits have channels for 0 to {classes - 1} only; if {wrong} is "
-            f"the ignore label, create the loss with ignore_index={wrong}"
+            f"the target holds class {wrong}, but the logits have channels for 0 to {classes - 1} only; if "
+            f"{wrong} is the ignore label, create the loss with ignore_index={wrong}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .loss import Loss
 from .overlap import overlap, ratio
@@ -50,6 +50,10 @@ class TverskyLoss(Loss):
     """
 
     key = "tversky"
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.require_one_of("fp", "fn")
 
     def compute(self, inputs: Inputs) -> Tensor:
         """Return the loss of a prepared batch."""

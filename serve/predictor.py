@@ -148,6 +148,8 @@ class Predictor:
             if not refusal.is_contract_breach:
                 raise
             return Prediction(self._rejected(course, refusal), None, course.image)
+        except MemoryError as error:
+            raise _out_of_memory(case.name) from error
         return Prediction(self._answered(course, image, segmentation), segmentation.mask, image)
 
     def rejection(self, case: str, refusal: Refusal) -> Answer:
@@ -162,11 +164,30 @@ class Predictor:
 
         Raises:
             Refusal: as ``predict``.
+            ValueError: where the mask would overwrite an input file.
             OSError: where the folder cannot be written to.
         """
+        check_output(case, folder, self.bundle.description.file_ending)
         folder.mkdir(parents=True, exist_ok=True)
-        remove_results(folder, case.name, self.bundle.description.file_ending)
+        self.remove_results(case.name, folder)
         return self.write(self.predict(case, progress=progress), folder)
+
+    def reject_to_folder(self, case: str, refusal: Refusal, folder: Path) -> Written:
+        """Write the answer of a case that never became an image.
+
+        Raises:
+            Refusal: the same, where it is no breach of the contract: then there is no answer.
+        """
+        if not refusal.is_contract_breach:
+            raise refusal
+        folder.mkdir(parents=True, exist_ok=True)
+        self.remove_results(case, folder)
+        return self.write(Prediction(self.rejection(case, refusal)), folder)
+
+    def remove_results(self, case: str, folder: Path) -> None:
+        """Remove an earlier run's files of a case."""
+        for ending in (self.bundle.description.file_ending, ".json", ".problem.json"):
+            (folder / f"{case}{ending}").unlink(missing_ok=True)
 
     def write(self, prediction: Prediction, folder: Path) -> Written:
         """Write a prediction's files into a folder: first the mask, then the answer, which names its hash."""
@@ -207,6 +228,7 @@ class Predictor:
         )
 
     def _answered(self, course: _Course, image: Image, segmentation: Segmentation) -> Answer:
+        course.timings |= segmentation.timings
         course.began = perf_counter()
         labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
         course.stage("measure")
@@ -223,7 +245,6 @@ class Predictor:
 
     def _manifest(self, course: _Course, segmentation: Segmentation | None = None) -> Manifest:
         ran = segmentation is not None
-        timings = course.timings | (segmentation.timings if segmentation is not None else {})
         return Manifest(
             model=self.bundle.description.name,
             bundle_sha256=self.bundle.sha256,
@@ -233,8 +254,16 @@ class Predictor:
             precision=self.engine.precision if ran else None,
             tiles=segmentation.tiles if segmentation is not None else 0,
             forward_passes=segmentation.forward_passes if segmentation is not None else 0,
-            timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
+            timings={stage: round(seconds, 4) for stage, seconds in course.timings.items()},
         )
+
+
+def _out_of_memory(case: str) -> Refusal:
+    return Refusal(
+        Code.BACKEND_FAILED,
+        f"The memory was not enough for case {case}.",
+        remedy="Crop the image to the region of interest, or use a machine with more memory.",
+    )
 
 
 # An empty mask of a model whose misses nobody has counted must not be taken for a healthy patient.
@@ -265,10 +294,15 @@ def problem_of(refusal: Refusal) -> Problem:
     )
 
 
-def remove_results(folder: Path, case: str, file_ending: str) -> None:
-    """Remove an earlier run's files of a case."""
-    for ending in (file_ending, ".json", ".problem.json"):
-        (folder / f"{case}{ending}").unlink(missing_ok=True)
+def check_output(case: Case, folder: Path, file_ending: str) -> None:
+    """Refuse a folder in which the mask would take the place of the image.
+
+    Raises:
+        ValueError: with the file's name.
+    """
+    target = (folder / f"{case.name}{file_ending}").resolve()
+    if target in {file.resolve() for file in case.files}:
+        raise ValueError(f"the mask of case {case.name} would overwrite its image; choose another folder")
 
 
 @cache

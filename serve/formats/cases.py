@@ -44,19 +44,23 @@ def find_cases(inputs: Sequence[Path], description: ModelDescription) -> list[Ca
         description: of the model: reader, file ending, channels.
 
     Returns:
-        Cases by name; a case with missing or unexpected channels as ``Incomplete``.
+        Cases by name; as ``Incomplete`` those with missing or unexpected channels, and files of other kinds.
 
     Raises:
-        Refusal: where nothing is found, a name occurs twice, or a file is of another kind than the
-            model reads.
+        Refusal: where a folder holds nothing, or a name occurs twice.
     """
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    nameless: list[Case | Incomplete] = []
     for file in _files(inputs, description):
-        name, channel = _split(file, description)
+        try:
+            name, channel = _split(file, description)
+        except Refusal as refusal:
+            nameless.append(Incomplete(file.name, refusal))
+            continue
         if channel in groups[name]:
             raise _duplicate(name, channel, groups[name][channel], file)
         groups[name][channel] = file
-    return [_assemble(name, groups[name], description) for name in sorted(groups)]
+    return [_assemble(name, groups[name], description) for name in sorted(groups)] + nameless
 
 
 def case_from_channels(

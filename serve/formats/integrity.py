@@ -65,9 +65,19 @@ def read_head(path: Path, *, compressed: bool) -> bytes:
     if not compressed:
         return head[:HEAD_BYTES]
     try:
-        return zlib.decompressobj(GZIP_OR_ZLIB).decompress(head, HEAD_BYTES)
+        return _unpack_head(head)
     except zlib.error as error:
         raise corrupt(path.name, "its compression is broken.", observed=str(error)) from error
+
+
+def _unpack_head(packed: bytes) -> bytes:
+    """Unpack the first 64 KiB of a gzip file, which may consist of several members."""
+    head = b""
+    while packed and len(head) < HEAD_BYTES:
+        member = zlib.decompressobj(GZIP_OR_ZLIB)
+        head += member.decompress(packed, HEAD_BYTES - len(head))
+        packed = member.unused_data.lstrip(b"\0")
+    return head
 
 
 def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> Notes:

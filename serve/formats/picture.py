@@ -15,6 +15,7 @@ from nnunet_losses.serve.image import Geometry
 
 from .integrity import Hash, check_exists, read_chunks, read_head
 from .layout import REMEDY_EXPORT, corrupt, truncated, unsupported
+from .png import SIGNATURE, check_png
 from .volume import Decoded
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 MAGIC = {
-    ".png": (b"\x89PNG\r\n\x1a\n",),
+    ".png": (SIGNATURE,),
     ".bmp": (b"BM",),
     ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
@@ -69,10 +70,11 @@ def _check_magic(path: Path, ending: str) -> None:
 
 def _read_pillow(path: Path, ending: str, limits: Limits) -> NDArray[Any]:
     _check_announced(path, ending, limits)
+    if ending == ".png":
+        check_png(path)
     try:
         with Pillow.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
-            picture.verify()  # check sums of all chunks
         pixels = np.asarray(iio.imread(path))
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise _pillow_refusal(path.name, str(error)) from error
@@ -125,6 +127,8 @@ def _check_pages(path: Path, file: tifffile.TiffFile, limits: Limits) -> None:
     limits.check_picture(path.name, file.pages.first.imagewidth, file.pages.first.imagelength)
     size = path.stat().st_size
     for page in series.pages:
+        if page is None:
+            raise truncated(path.name, size, None)
         ends = (begin + count for begin, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         if (needed := max(ends, default=0)) > size:
             raise truncated(path.name, size, needed)

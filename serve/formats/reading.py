@@ -152,4 +152,5 @@ def read_mask(path: Path) -> NDArray[np.int64]:
     """
     endings = (*volume.ENDINGS, *picture.ENDINGS)
     reader = Reader.SIMPLE_ITK if ending_of(path, endings) in volume.ENDINGS else Reader.NATURAL_IMAGE_2D
-    return read_image([path], reader=reader).data[0].astype(np.int64)
+    mask: NDArray[np.int64] = read_image([path], reader=reader).data[0].astype(np.int64)
+    return mask

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.schema import ModelDescription
 
-    from .uploads import FilePart
+    from .parts import FilePart
 
 _INDEX = re.compile(r"\d{4}")
 IMAGE = "image"  # a picture that holds all channels: one RGB file

@@ -7,6 +7,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nnunet_losses.serve.commands import BackendName
+
 _OF_THE_EXTRA = {"anyio", "fastapi", "pydantic_settings", "python_multipart", "starlette", "uvicorn"}
 
 
@@ -18,7 +20,7 @@ def serve_command(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
     backend: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or openvino.", show_default="auto")
+        BackendName | None, typer.Option(help="Engine for the network.", show_default="auto")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the network.", show_default="all cores")
@@ -44,7 +46,7 @@ def serve_command(
         "bundles": bundles,
         "host": host,
         "port": port,
-        "backend": backend,
+        "backend": None if backend is None else backend.value,
         "threads": threads,
         "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
         "allow_remote": allow_remote,

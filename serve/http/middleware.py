@@ -19,7 +19,7 @@ HEADER = "X-Request-ID"
 
 
 class RequestContext:
-    """Gives each request an id (the client's, if that is a UUID), logs, and answers 500 to what nobody caught.
+    """Gives each request an id (the client's, if that is a UUID), logs, answers 500 to what nobody caught.
 
     It stands before the outermost handler of Starlette, which would let the server print the traceback.
     """

@@ -76,5 +76,16 @@ def _document(app: FastAPI) -> dict[str, Any]:
     _, definitions = models_json_schema(
         [(Answer, "serialization"), (ProblemDetails, "serialization")], ref_template=_REFERENCE
     )
-    document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    _drop_framework_errors(document)
+    document["components"]["schemas"].update(definitions["$defs"])
     return document
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """Remove the 422 that FastAPI adds to routes with parameters: ours are text, and any text will do."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -9,6 +9,7 @@ from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.formats import Case
 from nnunet_losses.serve.pipeline.segment import Segmenter
 from nnunet_losses.serve.predictor import Predictor
+from nnunet_losses.serve.self_test import run_self_test
 
 from .engine import Segmentation
 
@@ -58,8 +59,6 @@ class BundleEngine:
 
     def self_test(self) -> None:
         """Run the golden case."""
-        from nnunet_losses.serve.self_test import run_self_test
-
         run_self_test(self._predictor)
 
     def segment(self, files: Sequence[Path], *, folder: Path, progress: Progress) -> Segmentation:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from nnunet_losses.serve.schema import Label, Normalization, Parity
 
 from .channels import part_names
-from .models import ServedModel, State
+from .served_model import ServedModel, State
 
 
 class Failure(BaseModel):

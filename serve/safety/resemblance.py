@@ -85,11 +85,12 @@ def _extent_warnings(image: Image, fingerprint: Fingerprint, axes: Sequence[int]
     extent = np.multiply(image.shape, image.spacing).tolist()
     low = np.multiply(fingerprint.shape_min, fingerprint.spacing_min).tolist()
     high = np.multiply(fingerprint.shape_max, fingerprint.spacing_max).tolist()
+    unit = "pixels" if image.geometry.spacing == (1.0, 1.0) else "mm"  # pictures have no millimetres
     far = [a for a in axes if not low[a] / EXTENT_FACTOR <= extent[a] <= high[a] * EXTENT_FACTOR]
     if far:
         sentence = (
-            f"The image is {_list(extent, far)} mm large; the training images were "
-            f"{_ranges(low, high, far)} mm. It may show more, or less, than the model knows."
+            f"The image is {_list(extent, far)} {unit} large; the training images were "
+            f"{_ranges(low, high, far)} {unit}. It may show more, or less, than the model knows."
         )
         yield Warning_(
             code="input.extent_unusual",

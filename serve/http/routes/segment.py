@@ -16,10 +16,11 @@ from ..channels import assign_files
 from ..dependencies import ModelsDep, RepresentationDep, SettingsDep
 from ..engine import Segmentation
 from ..handlers import Rejection, note
-from ..models import ServedModel
 from ..multipart import MultipartReply, Part, media_type
 from ..openapi import SEGMENT_BODY, SEGMENT_REPLY, problems
-from ..uploads import Upload, receive_upload
+from ..parts import Upload
+from ..served_model import ServedModel
+from ..uploads import receive_upload
 
 router = APIRouter(prefix="/v1", tags=["segment"])
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnunet_losses.serve.errors import Refusal
+    from nnunet_losses.serve.http.served_model import ServedModel
 
 MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
 
@@ -127,6 +128,10 @@ class Service:
         self.server = server
         self.client = httpx.Client(base_url=url, timeout=20)
 
+    @property
+    def models(self) -> list[ServedModel]:
+        return list(self.server.config.app.state.models)
+
     def wait_until_ready(self) -> None:
         wait_for(lambda: self.client.get("/v2/health/ready").status_code == 200)
 
@@ -149,13 +154,23 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
 
 
 @contextmanager
-def serving(*engines: FakeEngine, folder: Path, ready: bool = True, **settings: Any) -> Iterator[Service]:
-    """Run the application under uvicorn in a thread, on a free port of the loopback interface."""
+def serving(
+    *engines: FakeEngine | dict[str, Any], folder: Path, ready: bool = True, **settings: Any
+) -> Iterator[Service]:
+    """Run the application under uvicorn in a thread, on a free port of the loopback interface.
+
+    Engines are given as such, or as functions that open them, by label.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    opened = {f"label-{index}": (lambda engine=engine: engine) for index, engine in enumerate(engines)}
-    app = create_app(Settings(temporary_folder=folder, **settings), engines=opened)
+    openers: dict[str, Any] = {}
+    for index, engine in enumerate(engines):
+        known = engine if isinstance(engine, dict) else {f"label-{index}": lambda engine=engine: engine}
+        openers.update(known)
+    app = create_app(Settings(temporary_folder=folder, **settings), engines=openers)
     with running(app) as (url, server):
-        service = Service(url, folder, list(engines), server)
+        service = Service(
+            url, folder, [engine for engine in engines if isinstance(engine, FakeEngine)], server
+        )
         with service.client:
             if ready:
                 service.wait_until_ready()

@@ -26,15 +26,18 @@ def part(name: str, content: str = "x", *, filename: str | None = "x.nii.gz") ->
 
 
 @pytest.mark.parametrize("code", list(Code))
-def test_every_refusal_of_the_engine_has_its_status(tmp_path, code: Code) -> None:
+def test_every_refusal_of_the_engine_has_its_status(
+    service: Service, monkeypatch: pytest.MonkeyPatch, code: Code
+) -> None:
     def refuse(**_: object) -> None:
-        raise Refusal(code, "What was seen.", remedy="What to do.", observed=[1, math.nan], expected={"at_most": 2})
+        values = {"observed": [1, math.nan], "expected": {"at_most": 2}}
+        raise Refusal(code, "What was seen.", remedy="What to do.", **values)
 
-    with serving(FakeEngine(act=refuse), folder=tmp_path) as service:
-        content = problem(service.segment(), PROBLEM_TYPES[code].status, code)
-        assert (content["detail"], content["remedy"]) == ("What was seen.", "What to do.")
-        assert (content["observed"], content["expected"]) == ([1, "NaN"], {"at_most": 2})
-        assert service.leftovers() == []
+    monkeypatch.setattr(service.engines[0], "act", refuse)
+    content = problem(service.segment(), PROBLEM_TYPES[code].status, code)
+    assert (content["detail"], content["remedy"]) == ("What was seen.", "What to do.")
+    assert (content["observed"], content["expected"]) == ([1, "NaN"], {"at_most": 2})
+    assert service.leftovers() == []
 
 
 def test_the_table_knows_every_code() -> None:

@@ -67,7 +67,9 @@ def test_without_a_case_the_answer_does_not_invent_one(service: Service) -> None
     assert parse(service.segment()).answer["case"] == "case"
 
 
-@pytest.mark.parametrize("accept", ["application/json", "application/*", "application/json, multipart/mixed;q=0.5"])
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/*", "application/json, multipart/mixed;q=0.5"]
+)
 def test_the_answer_alone(service: Service, accept: str) -> None:
     response = service.segment(headers={"Accept": accept})
     assert response.headers["content-type"] == "application/json"
@@ -130,7 +132,8 @@ def test_several_models_are_chosen_by_name(tmp_path) -> None:
         assert content["models"] == ["liver", "brain"]
         reply = parse(service.segment(files={"CT": b"x"}, data={"model": "liver"}))
         assert reply.answer["manifest"]["model"] == "liver"
-        assert problem(service.segment(data={"model": "Liver"}), 404, "model.unknown")["models"] == ["liver", "brain"]
+        content = problem(service.segment(data={"model": "Liver"}), 404, "model.unknown")
+        assert content["models"] == ["liver", "brain"]
 
 
 def test_the_network_runs_outside_the_event_loop(service: Service) -> None:

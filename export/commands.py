@@ -1,0 +1,187 @@
+"""Commands of the exporter: export, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_FOLDS = "--folds"
+_NEEDED = ("torch", "nnunetv2", "onnx", "onnxscript", "onnxruntime")
+_DAMAGED = ("bundle.hash_mismatch", "bundle.unsupported")  # then parity has failed, whatever the images say
+
+
+class ManyFolds(TyperCommand):
+    """Lets ``--folds`` take several values, as nnU-Net's own commands do: ``--folds 0 1 all``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give every fold an option of its own before the parser sees them."""
+        return super().parse_args(ctx, one_fold_an_option(args))
+
+
+def one_fold_an_option(args: Sequence[str]) -> list[str]:
+    """Write ``--folds 0 1`` and ``--folds 0,1`` as ``--folds 0 --folds 1``.
+
+    Values are whatever reads as a fold; a file of that name is given as ``./0``.
+
+    Example:
+        >>> one_fold_an_option(["model", "--folds", "0", "1", "all", "bundle"])
+        ['model', '--folds', '0', '--folds', '1', '--folds', 'all', 'bundle']
+        >>> one_fold_an_option(["--folds=0,1", "--", "2"])
+        ['--folds', '0', '--folds', '1', '--', '2']
+    """
+    result: list[str] = []
+    pending = list(args)
+    while pending and pending[0] != "--":
+        word = pending.pop(0)
+        if word.startswith(f"{_FOLDS}="):
+            word, pending = _FOLDS, [word.removeprefix(f"{_FOLDS}="), *pending]
+        if word != _FOLDS:
+            result.append(word)
+            continue
+        folds = [pending.pop(0)] if pending else []
+        while pending and _reads_as_folds(pending[0]):
+            folds.append(pending.pop(0))
+        named = [fold for part in folds for fold in part.split(",") if fold]
+        result += [part for fold in named for part in (_FOLDS, fold)] or [_FOLDS]
+    return result + pending
+
+
+def _reads_as_folds(word: str) -> bool:
+    return all(fold.isdecimal() or fold == "all" for fold in word.split(","))
+
+
+def _many_folds(command: Callable[..., None]) -> Callable[..., None]:
+    """Tell the command line which class parses the command."""
+    command.__dict__["command_class"] = ManyFolds
+    return command
+
+
+Folds = Annotated[
+    list[str] | None,
+    typer.Option(
+        _FOLDS, metavar="FOLD...", help="Folds to take, such as 0 1 2 or all.", show_default="all present"
+    ),
+]
+ModelFolder = Annotated[
+    Path, typer.Argument(help="What nnUNetv2_train wrote: the folder with plans.json and fold_0.")
+]
+
+
+@_many_folds
+def export_command(
+    model_folder: ModelFolder,
+    bundle: Annotated[Path, typer.Argument(help="The bundle to write: a folder, or an archive named *.zip.")],
+    *,
+    folds: Folds = None,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint file of each fold.")] = "checkpoint_final.pth",
+    name: Annotated[str | None, typer.Option(help="The model's name.", show_default="the bundle's")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Export a trained nnU-Net model to a bundle that runs without PyTorch and without nnU-Net.
+
+    Loading a checkpoint runs code that it may contain: only export checkpoints that you trust.
+    What cannot be carried over faithfully is refused by name. Prove the result with: nnunet-losses verify.
+    """
+    _require_extra()
+    from .bundle_writer import export_bundle
+    from .console import steps
+    from .errors import ExportError, ExportRefused, GraphError
+
+    try:
+        with steps() as progress:
+            written = export_bundle(
+                model_folder,
+                bundle,
+                folds=folds,
+                checkpoint=checkpoint,
+                name=name,
+                overwrite=overwrite,
+                progress=progress,
+            )
+    except (ExportRefused, GraphError) as error:
+        _stop(str(error), 1)
+    except ExportError as error:
+        _stop(str(error), 2)
+    typer.echo(written)
+
+
+@_many_folds
+def verify_command(
+    bundle: Annotated[Path, typer.Argument(help="What nnunet-losses export wrote: a folder or an archive.")],
+    model_folder: ModelFolder,
+    images: Annotated[
+        list[Path], typer.Argument(help="Folders or files, named as nnU-Net names them: CASE_0000.nii.gz.")
+    ],
+    *,
+    folds: Folds = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Checkpoint file of each fold.", show_default="the exported one")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, cpu, cuda or openvino.")] = "auto",
+    no_write: Annotated[
+        bool, typer.Option("--no-write", help="Do not store the report in the bundle.")
+    ] = False,
+) -> None:
+    """Compare a bundle with nnU-Net's own predictor on the CPU: preprocessing, tiles and masks.
+
+    Loading a checkpoint runs code that it may contain: only verify against checkpoints that you trust.
+    The report goes into the bundle. Exits with 1 where the two do not agree, with 2 otherwise on errors.
+    """
+    _require_extra()
+    from nnunet_losses.serve.errors import Refusal
+
+    from .console import case_progress, print_verification
+    from .errors import CheckpointMismatch, ExportError
+    from .verify import verify_bundle
+
+    try:
+        with case_progress() as progress:
+            verification = verify_bundle(
+                bundle,
+                model_folder,
+                images,
+                folds=folds,
+                checkpoint=checkpoint,
+                backend=_checked_backend(backend),
+                write=not no_write,
+                progress=progress,
+            )
+    except CheckpointMismatch as error:
+        _stop(str(error), 1)
+    except ExportError as error:
+        _stop(str(error), 2)
+    except Refusal as refusal:
+        _stop(str(refusal), 1 if refusal.code.value in _DAMAGED else 2)
+    print_verification(verification)
+    raise typer.Exit(0 if verification.parity.passed else 1)
+
+
+def _checked_backend(backend: str) -> Any:
+    from typing import get_args
+
+    from nnunet_losses.serve.backends import Backend
+
+    known = get_args(Backend)
+    if backend not in known:
+        _stop(f"--backend {backend} is unknown: choose one of {', '.join(known)}.", 2)
+    return backend
+
+
+def _require_extra() -> None:
+    """Say at once what is not installed, in the words of a command that mends it."""
+    from importlib.util import find_spec
+
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        _stop(f'This needs {", ".join(missing)}. Install it with: pip install "nnunet-losses[export,cpu]"', 2)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,149 @@
+"""``nnunet-losses predict`` and ``nnunet-losses inspect``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from .errors import Refusal
+    from .formats import Case, Incomplete
+    from .schema import ModelDescription
+
+
+class BackendName(StrEnum):
+    """Engines; ``auto`` takes the fastest that is installed and works."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    OPENVINO = "openvino"
+
+
+BundlePath = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="What `nnunet-losses export` wrote: a folder or a zip file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+
+
+def predict_command(
+    bundle: BundlePath,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", help="Folders, or files named as in nnU-Net (CASE_0000.nii.gz)."),
+    ] = None,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for masks and answers.", file_okay=False)
+    ],
+    channel: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="One case, channel by channel; repeatable.")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="Name of the case given by --channel.")] = None,
+    backend: Annotated[BackendName, typer.Option(help="Engine for the network.")] = BackendName.AUTO,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network.", show_default="all cores")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Answer cases again that have an answer in the output folder.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Segment images without PyTorch: a mask and an honest answer (CASE.json) for each case.
+
+    Exit code 0: all cases were answered.
+
+    Exit code 1: some could not be read, or an engine failed; CASE.problem.json says why.
+
+    Exit code 2: the command line is wrong.
+
+    Exit code 3: some images are not what the model was made for; the answer says why.
+    """
+    from .batch import Batch
+    from .bundle import Bundle
+    from .console import report, run_with_progress
+    from .errors import Refusal
+    from .predictor import Predictor
+
+    if bool(inputs) == bool(channel):
+        raise typer.BadParameter("Name images, or one case by --channel NAME=FILE; one of the two.")
+    if case is not None and not channel:
+        raise typer.BadParameter(
+            "--case names the case that --channel gives; others have their files' names."
+        )
+    try:
+        predictor = Predictor(Bundle.load(bundle), backend=backend.value, threads=threads)
+        description = predictor.bundle.description
+        cases = (
+            _named_case(channel, case, description) if channel else _found_cases(inputs or [], description)
+        )
+        _check_output(cases, output, description)
+        _ = predictor.engine.provider  # opens the network: a missing engine is no case's fault
+        results = run_with_progress(Batch(predictor, output, overwrite), cases)
+    except Refusal as refusal:
+        _stop(refusal, as_json=as_json)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written to: {error.strerror}.") from error
+    raise typer.Exit(report(results, as_json=as_json))
+
+
+def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:
+    """Print what a bundle is: labels, channels, preprocessing, folds, parity, provenance."""
+    from .bundle import Bundle
+    from .console import print_bundle
+    from .errors import Refusal
+
+    try:
+        print_bundle(Bundle.load(bundle), as_json=as_json)
+    except Refusal as refusal:
+        _stop(refusal, as_json=as_json)
+
+
+def _found_cases(inputs: list[Path], description: ModelDescription) -> list[Case | Incomplete]:
+    from .formats import find_cases
+
+    return find_cases(inputs, description)
+
+
+def _named_case(
+    channels: list[str], name: str | None, description: ModelDescription
+) -> list[Case | Incomplete]:
+    from .errors import Code, Refusal
+    from .formats import case_from_channels
+
+    pairs = [text.partition("=") for text in channels]
+    for text, (channel, _, file) in zip(channels, pairs, strict=True):
+        if not channel or not file:
+            raise typer.BadParameter(f"--channel {text!r} is not of the form NAME=FILE.")
+    if name is not None and (not name or name.startswith(".") or set(name) & set("/\\\0")):
+        raise typer.BadParameter(f"--case {name!r} cannot be a file's name.")
+    try:
+        return [
+            case_from_channels([(channel, Path(file)) for channel, _, file in pairs], description, name=name)
+        ]
+    except Refusal as refusal:
+        if refusal.code is not Code.CONTRACT_CHANNEL_NAME:
+            raise
+        raise typer.BadParameter(str(refusal)) from refusal
+
+
+def _check_output(cases: list[Case | Incomplete], folder: Path, description: ModelDescription) -> None:
+    from .formats import Case
+    from .predictor import check_output
+
+    try:
+        for case in cases:
+            if isinstance(case, Case):
+                check_output(case, folder, description.file_ending)
+    except ValueError as error:
+        raise typer.BadParameter(f"--output: {error}.") from error
+
+
+def _stop(refusal: Refusal, *, as_json: bool) -> NoReturn:
+    from .console import print_refusal
+
+    print_refusal(refusal, as_json=as_json)
+    raise typer.Exit(1)

@@ -1,0 +1,199 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .batch import exit_code
+from .predictor import problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .answer import Answer
+    from .batch import Batch, Result
+    from .bundle import Bundle
+    from .errors import Refusal
+    from .formats import Case, Incomplete
+    from .schema import Member, ModelDescription
+
+STYLES = {"segmented": "green", "empty": "cyan", "rejected": "yellow", "failed": "red"}
+
+
+def run_with_progress(batch: Batch, cases: Sequence[Case | Incomplete]) -> list[Result]:
+    """Answer cases under a progress bar on the error stream: cases, and the tiles of the present one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        all_cases = progress.add_task("cases", total=len(cases))
+        tiles = progress.add_task("tiles", total=None)
+        results = []
+        for result in batch.run(
+            cases, progress=lambda done, total: progress.update(tiles, completed=done, total=total)
+        ):
+            results.append(result)
+            progress.advance(all_cases)
+            progress.reset(tiles, total=None)
+    return results
+
+
+def report(results: Sequence[Result], *, as_json: bool) -> int:
+    """Print what became of the cases; returns the exit code of the run."""
+    code = exit_code(results)
+    if as_json:
+        print_json({"exit_code": code, "cases": [result.as_json() for result in results]})
+    else:
+        Console().print(_summary(results))
+    return code
+
+
+def print_json(content: Any) -> None:
+    """Print JSON to the standard output, unwrapped."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))  # noqa: T201 - it is the command's output
+
+
+def print_refusal(refusal: Refusal, *, as_json: bool) -> None:
+    """Say why nothing was done: on the error stream, or as JSON."""
+    if as_json:
+        print_json({"problem": problem_of(refusal).model_dump()})
+        return
+    console = Console(stderr=True)
+    console.print(f"[red]{refusal.code.value}[/]: {escape(refusal.detail)}", soft_wrap=True)
+    console.print(escape(refusal.remedy), soft_wrap=True)
+
+
+def _summary(results: Sequence[Result]) -> Table:
+    table = Table(title=f"{len(results)} case" + ("" if len(results) == 1 else "s"))
+    for heading in ("case", "outcome", "labels", "remarks"):
+        table.add_column(heading, overflow="fold")
+    for result in results:
+        table.add_row(*_row(result))
+    return table
+
+
+def _row(result: Result) -> tuple[str, str, str, str]:
+    if result.written is None:
+        assert result.refusal is not None, "a case has an answer or a problem"
+        return escape(result.case), _styled("failed"), "", escape(_problem(result.refusal))
+    answer = result.written.answer
+    return (
+        escape(result.case),
+        _styled(answer.outcome.value) + (" (kept)" if result.kept else ""),
+        escape(_labels(answer)),
+        escape(_remarks(answer)),
+    )
+
+
+def _styled(outcome: str) -> str:
+    return f"[{STYLES.get(outcome, 'default')}]{outcome}[/]"
+
+
+def _problem(refusal: Refusal) -> str:
+    return f"{refusal.code.value}: {refusal.detail}"
+
+
+def _labels(answer: Answer) -> str:
+    return "\n".join(
+        f"{label.name}: {_amount(label.voxels, label.volume_ml)} in {label.components} parts"
+        for label in answer.labels
+        if label.present
+    )
+
+
+def _amount(voxels: int, volume_ml: float | None) -> str:
+    return f"{voxels:,} pixels" if volume_ml is None else f"{volume_ml:.4g} ml"
+
+
+def _remarks(answer: Answer) -> str:
+    problem = [] if answer.problem is None else [f"{answer.problem.code}: {answer.problem.detail}"]
+    return "\n".join([*problem, *(f"{warning.code}: {warning.message}" for warning in answer.warnings)])
+
+
+def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
+    """Print what a bundle is; as JSON, the whole description with the bundle's hash."""
+    description = bundle.description
+    if as_json:
+        print_json({"bundle_sha256": bundle.sha256, **description.model_dump(mode="json")})
+        return
+    console = Console()
+    console.print(_properties(description.name, _identity(bundle)))
+    console.print(_labels_table(description))
+    for member in description.members:
+        console.print(_properties(f"configuration {member.name}", _member(member)))
+        console.print(_channels_table(member))
+
+
+def _properties(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=escape(title), show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    return table
+
+
+def _identity(bundle: Bundle) -> list[tuple[str, str]]:
+    description = bundle.description
+    training, provenance = description.training, description.provenance
+    return [
+        ("bundle", bundle.sha256),
+        ("reads", f"{description.file_ending} ({description.reader.value})"),
+        ("trained", f"{training.trainer} on {training.dataset}, {training.epochs or 'unknown'} epochs"),
+        ("loss", f"{training.loss or 'unknown'} {_parameters(training.loss_parameters)}".strip()),
+        ("validation Dice", _parameters(training.validation_dice) or "unknown"),
+        ("parity", _parity(description)),
+        ("calibration", "none: answers carry no guarantee"),
+        ("made", f"{provenance.created} by nnunet-losses {provenance.exporter}"),
+        ("made with", f"nnunetv2 {provenance.nnunetv2}, torch {provenance.torch}, onnx {provenance.onnx}"),
+    ]
+
+
+def _parameters(values: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in values.items()
+    )
+
+
+def _parity(description: ModelDescription) -> str:
+    parity = description.parity
+    if parity is None:
+        return "not verified: run nnunet-losses verify"
+    verdict = "passed" if parity.passed else f"FAILED ({'; '.join(parity.failures)})"
+    return (
+        f"{verdict} against {parity.reference}: {parity.cases} cases, {parity.differing_voxels} of "
+        f"{parity.voxels} voxels differ, {parity.differing_voxels_beyond_margin} where the decision was clear"
+    )
+
+
+def _member(member: Member) -> list[tuple[str, str]]:
+    tiling, plan = member.tiling, member.preprocessing
+    return [
+        ("folds", ", ".join(fold.name for fold in member.folds)),
+        ("spacing", " x ".join(f"{value:g}" for value in plan.spacing) + " mm (network's axis order)"),
+        ("axes", " ".join(str(axis) for axis in plan.transpose_forward)),
+        ("patch", " x ".join(str(size) for size in tiling.patch_size)),
+        ("step", f"{tiling.step_size:g} of the patch" + (", Gaussian weights" if tiling.gaussian else "")),
+        ("mirrored axes", " ".join(str(axis) for axis in tiling.mirror_axes) or "none"),
+    ]
+
+
+def _labels_table(description: ModelDescription) -> Table:
+    table = Table("label", "value in the mask", "consists of", title="labels", title_justify="left")
+    for label in description.labels:
+        table.add_row(escape(label.name), str(label.value), " ".join(str(member) for member in label.members))
+    return table
+
+
+def _channels_table(member: Member) -> Table:
+    table = Table("number", "channel", "normalisation", title="channels", title_justify="left")
+    for index, channel in enumerate(member.preprocessing.channels):
+        inside = ", nonzero region only" if channel.use_mask else ""
+        table.add_row(f"{index:04d}", escape(channel.name), f"{channel.normalization.value}{inside}")
+    return table

@@ -1,0 +1,168 @@
+"""The golden self-test: does this machine compute what nnU-Net computed when the bundle was made?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import Code, Refusal
+from .formats import read_image, read_mask
+from .pipeline.resample import plan_resize
+from .pipeline.segment import Segmenter
+from .schema import Head
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .bundle import Bundle
+    from .pipeline.preprocess import Preprocessed
+    from .predictor import Predictor
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """Figures of a passed self-test.
+
+    Attributes:
+        tile_difference: largest difference of the first tile's logits, as a share of their range.
+        voxels: of the golden mask.
+        differing_voxels: of the mask, anywhere.
+        differing_beyond_margin: of them, where the decision was not close.
+        provider: engine that was tested.
+        seconds: that it took.
+    """
+
+    tile_difference: float
+    voxels: int
+    differing_voxels: int
+    differing_beyond_margin: int
+    provider: str
+    seconds: float
+
+
+def run_self_test(predictor: Predictor) -> SelfTestReport:
+    """Predict the bundle's golden case, and compare with what nnU-Net made of it.
+
+    Args:
+        predictor: with the bundle's own networks.
+
+    Returns:
+        The figures, where all agree within the bundle's tolerances.
+
+    Raises:
+        Refusal: BUNDLE_SELF_TEST_FAILED with the figures, or why there are none.
+        TypeError: for a predictor whose engine is not the pipeline.
+
+    Example:
+        >>> from nnunet_losses.serve.bundle import Bundle
+        >>> from nnunet_losses.serve.predictor import Predictor
+        >>> run_self_test(Predictor(Bundle.load("liver.bundle"))).differing_voxels  # doctest: +SKIP
+        0
+    """
+    segmenter = predictor.engine
+    if not isinstance(segmenter, Segmenter):
+        raise TypeError(
+            f"the self-test needs the pipeline's Segmenter; the engine is {type(segmenter).__name__}"
+        )
+    start = perf_counter()
+    tile_difference = _tile_difference(segmenter)
+    expected, mask, margins = _masks(segmenter)
+    differs = mask != expected
+    beyond = differs & (margins > segmenter.bundle.description.golden.margin)
+    report = SelfTestReport(
+        tile_difference=tile_difference,
+        voxels=int(mask.size),
+        differing_voxels=int(differs.sum()),
+        differing_beyond_margin=int(beyond.sum()),
+        provider=segmenter.provider,
+        seconds=round(perf_counter() - start, 3),
+    )
+    _require_agreement(report, segmenter.bundle)
+    return report
+
+
+def _tile_difference(segmenter: Segmenter) -> float:
+    """Largest difference of the first fold's logits, as a share of the expected logits' range."""
+    golden = segmenter.bundle.description.golden
+    tile, expected = _array(segmenter.bundle, golden.tile_input), _array(segmenter.bundle, golden.tile_logits)
+    logits = segmenter.network(0).run(tile).logits
+    if logits.shape != expected.shape:
+        raise _failed(
+            f"The network answers with logits of the shape {logits.shape}.",
+            observed=list(logits.shape),
+            expected=list(expected.shape),
+        )
+    return float(np.abs(logits - expected).max() / max(float(np.ptp(expected)), np.finfo(np.float32).tiny))
+
+
+def _array(bundle: Bundle, name: str) -> NDArray[np.float32]:
+    try:
+        return np.asarray(np.load(bundle.file(name), allow_pickle=False), np.float32)
+    except (OSError, ValueError) as error:
+        raise _failed(f"The golden file {name} cannot be read.") from error
+
+
+def _masks(segmenter: Segmenter) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
+    """Expected mask, computed mask, and how far apart the two best logits were at each voxel."""
+    bundle = segmenter.bundle
+    files = [bundle.file(name) for name in bundle.description.golden.inputs]
+    image = read_image(files, reader=bundle.description.reader)
+    expected = read_mask(bundle.file(bundle.description.golden.mask))
+    preprocessed = segmenter.preprocess(image)
+    logits = segmenter.stitch(preprocessed).logits
+    mask = segmenter.mask(logits, preprocessed)
+    if mask.shape != expected.shape:
+        raise _failed(
+            f"The mask has the shape {mask.shape}.", observed=list(mask.shape), expected=list(expected.shape)
+        )
+    return expected, mask, _margins(segmenter, logits, preprocessed)
+
+
+def _margins(segmenter: Segmenter, logits: NDArray[Any], preprocessed: Preprocessed) -> NDArray[np.float64]:
+    """Distance from the decision at each voxel (z, y, x) of the image; infinite outside the cropped box."""
+    plan = segmenter.member.preprocessing
+    spacings = (preprocessed.network_spacing, preprocessed.spacing)
+    resize = plan_resize(logits.shape[1:], preprocessed.cropped_shape, spacings, plan.resampling_logits)
+    heads = [head.astype(np.float64) for head in logits]
+    resampled = np.stack(
+        [head if resize.is_identity else resize(head, resize.limits(head)) for head in heads]
+    )
+    margins = np.full(preprocessed.uncropped_shape, np.inf)
+    margins[preprocessed.box] = _distance(resampled, segmenter.bundle.description.head)
+    return margins.transpose(np.argsort(plan.transpose_forward))
+
+
+def _distance(logits: NDArray[np.float64], head: Head) -> NDArray[np.float64]:
+    if head is Head.SIGMOID:
+        nearest: NDArray[np.float64] = np.abs(logits).min(axis=0)
+        return nearest
+    second, best = np.sort(logits, axis=0)[-2:]
+    difference: NDArray[np.float64] = best - second
+    return difference
+
+
+def _require_agreement(report: SelfTestReport, bundle: Bundle) -> None:
+    golden = bundle.description.golden
+    # written so that NaN fails, too
+    if report.tile_difference <= golden.logits_tolerance and report.differing_beyond_margin == 0:
+        return
+    raise _failed(
+        f"Logits differ by {report.tile_difference:.3g} of their range ({golden.logits_tolerance:g} are "
+        f"allowed); {report.differing_beyond_margin} of {report.voxels} voxels differ where the decision "
+        "was clear.",
+        observed=asdict(report),
+        expected={"tile_difference_at_most": golden.logits_tolerance, "differing_beyond_margin": 0},
+    )
+
+
+def _failed(detail: str, *, observed: Any = None, expected: Any = None) -> Refusal:
+    return Refusal(
+        Code.BUNDLE_SELF_TEST_FAILED,
+        f"The self-test failed: this machine does not compute what the bundle was made with. {detail}",
+        remedy="Choose another backend, update the engine, or export the model again.",
+        observed=observed,
+        expected=expected,
+    )

@@ -1,0 +1,256 @@
+"""Bounds: size, time, places; clients that go away; and nothing left behind."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from .fakes import FakeEngine, Service, description, problem, serving, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Gate:
+    """A network that runs until it is released, or until its progress callback ends it."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.most = 0
+        self.started = 0
+        self.ended_by: list[str] = []
+        self.release = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self, *, progress: Any, **_: Any) -> None:
+        with self._lock:
+            self.started += 1
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            while not self.release.wait(0.005):
+                progress(0, 1)
+        except Exception as error:
+            self.ended_by.append(type(error).__name__)
+            raise
+        finally:
+            with self._lock:
+                self.running -= 1
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    closed = Gate()
+    yield closed
+    closed.release.set()
+
+
+@contextmanager
+def in_background(call: Any, *, times: int = 1) -> Iterator[list[Future[httpx.Response]]]:
+    with ThreadPoolExecutor(times) as pool:
+        yield [pool.submit(call) for _ in range(times)]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_above_the_limit_is_refused_while_it_is_read(tmp_path, chunked: bool) -> None:
+    with serving(FakeEngine(), folder=tmp_path, max_body_bytes=100_000) as service:
+        parts = {"T1": ("a.nii.gz", b"x" * 100_000)}
+        request = service.client.build_request("POST", "/v1/segment", files=parts)
+        content = _stream(request.read()) if chunked else request.read()
+        headers = {"Content-Type": request.headers["Content-Type"]}
+        response = service.client.post("/v1/segment", content=content, headers=headers)
+        assert problem(response, 413, "input.too_large")["expected"] == 100_000
+        assert service.leftovers() == []
+        assert service.engines[0].received == []
+
+
+def _stream(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), 7_001):
+        yield content[start : start + 7_001]
+
+
+def test_a_body_of_exactly_the_limit_is_taken(tmp_path) -> None:
+    def request(client: httpx.Client) -> httpx.Request:
+        parts = [(name, ("a.nii.gz", b"x" * 5000)) for name in ("T1", "FLAIR")]
+        return client.build_request("POST", "/v1/segment", files=parts, headers=_BOUNDARY)
+
+    size = len(request(httpx.Client(base_url="http://localhost")).read())
+    for limit, status in ((size, 200), (size - 1, 413)):
+        with serving(FakeEngine(), folder=tmp_path, max_body_bytes=limit) as service:
+            assert service.client.send(request(service.client)).status_code == status
+
+
+_BOUNDARY = {"Content-Type": "multipart/form-data; boundary=fixed"}
+
+
+def test_an_endless_body_is_answered_and_does_not_fill_the_disk(tmp_path) -> None:
+    head = (
+        b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    )
+    first = b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\n'
+    with serving(FakeEngine(), folder=tmp_path, max_body_bytes=300_000) as service:
+        with _connection(service) as connection:
+            connection.sendall(head + b"%x\r\n%s\r\n" % (len(first), first))
+            for _ in range(100):
+                connection.sendall(b"10000\r\n" + b"\0" * 65536 + b"\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+            assert service.leftovers() == []
+        assert service.segment().status_code == 200
+
+
+@contextmanager
+def _connection(service: Service) -> Iterator[socket.socket]:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        yield connection
+
+
+def test_a_slow_client_is_told_so(tmp_path) -> None:
+    with serving(FakeEngine(), folder=tmp_path, upload_timeout=0.2) as service:
+
+        def trickle() -> Iterator[bytes]:
+            yield b"--b\r\n"
+            time.sleep(0.6)
+            yield b"\r\n"
+
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        response = service.client.post("/v1/segment", content=trickle(), headers=headers)
+        problem(response, 408, "request.timeout")
+        assert service.leftovers() == []
+
+
+def test_health_answers_while_a_prediction_runs(tmp_path, gate: Gate) -> None:
+    with (
+        serving(FakeEngine(act=gate), folder=tmp_path) as service,
+        in_background(service.segment) as (reply,),
+    ):
+        wait_for(lambda: gate.running == 1)
+        slowest = 0.0
+        for _ in range(20):
+            start = time.perf_counter()
+            assert service.client.get("/v2/health/live").status_code == 200
+            assert service.client.get("/v2/health/ready").status_code == 200
+            slowest = max(slowest, time.perf_counter() - start)
+        assert slowest < 1
+        gate.release.set()
+        assert reply.result(20).status_code == 200
+
+
+def test_one_runs_some_wait_and_the_rest_is_sent_away(tmp_path, gate: Gate) -> None:
+    with serving(FakeEngine(act=gate), folder=tmp_path, max_waiting=2, retry_after=7) as service:
+        with in_background(service.segment, times=3) as replies:
+            wait_for(lambda: len(service.models[0]._attempts) == 3)
+            for _ in range(3):
+                response = service.segment()
+                problem(response, 503, "service.busy")
+                assert response.headers["retry-after"] == "7"
+            gate.release.set()
+            assert [reply.result(20).status_code for reply in replies] == [200] * 3
+        assert (gate.most, gate.started) == (1, 3)
+        assert service.segment().status_code == 200
+        assert service.leftovers() == []
+
+
+def test_models_do_not_wait_for_one_another(tmp_path, gate: Gate) -> None:
+    liver = FakeEngine(description(name="liver", channels=("CT",)))
+    with (
+        serving(FakeEngine(act=gate), liver, folder=tmp_path, max_waiting=0) as service,
+        in_background(lambda: service.segment(data={"model": "brain"})) as (slow,),
+    ):
+        wait_for(lambda: gate.running == 1)
+        assert service.segment(files={"CT": b"x"}, data={"model": "liver"}).status_code == 200
+        problem(service.segment(data={"model": "brain"}), 503, "service.busy")
+        gate.release.set()
+        assert slow.result(20).status_code == 200
+
+
+def test_uploads_are_bounded_too(tmp_path) -> None:
+    with serving(FakeEngine(), folder=tmp_path, max_uploads=1) as service, _connection(service) as stalled:
+        stalled.sendall(
+            b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+        )
+        wait_for(lambda: len(service.leftovers()) == 1)
+        problem(service.segment(), 503, "service.busy")
+        stalled.close()
+        wait_for(lambda: service.leftovers() == [])
+        assert service.segment().status_code == 200
+
+
+def test_a_prediction_that_takes_too_long_is_ended(tmp_path, gate: Gate) -> None:
+    with serving(FakeEngine(act=gate), folder=tmp_path, prediction_timeout=0.3) as service:
+        problem(service.segment(), 504, "prediction.timeout")
+        assert gate.ended_by == ["ServiceProblem"]
+        assert service.leftovers() == []
+        gate.release.set()
+        assert service.segment().status_code == 200
+
+
+def test_waiting_counts_for_the_timeout(tmp_path) -> None:
+    def stubborn(**_: Any) -> None:
+        time.sleep(0.6)  # never looks at its progress callback
+
+    with serving(FakeEngine(act=stubborn), folder=tmp_path, prediction_timeout=0.3) as service:
+        with in_background(service.segment, times=2) as replies:
+            codes = sorted(reply.result(20).status_code for reply in replies)
+        assert codes == [200, 504]
+        assert len(service.engines[0].received) == 1
+
+
+def test_a_client_that_leaves_frees_the_network(tmp_path, gate: Gate) -> None:
+    with serving(FakeEngine(act=gate), folder=tmp_path) as service:
+        for _ in range(2):  # the first runs, the second waits
+            with pytest.raises(httpx.ReadTimeout):
+                service.segment(timeout=0.3)
+        wait_for(lambda: gate.running == 0)
+        assert gate.ended_by[0] == "ClientDisconnect"
+        wait_for(lambda: service.leftovers() == [])
+        gate.release.set()
+        assert service.segment().status_code == 200
+
+
+def test_a_client_that_leaves_while_waiting_never_runs(tmp_path, gate: Gate) -> None:
+    with serving(FakeEngine(act=gate), folder=tmp_path) as service:
+        with in_background(service.segment) as (first,):
+            wait_for(lambda: gate.running == 1)
+            with pytest.raises(httpx.ReadTimeout):
+                service.segment(timeout=0.2)
+            wait_for(lambda: len(service.models[0]._attempts) == 1)
+            gate.release.set()
+            assert first.result(20).status_code == 200
+        assert gate.started == 1
+        assert service.leftovers() == []
+
+
+def test_a_client_that_leaves_in_mid_upload_leaves_nothing(tmp_path) -> None:
+    with serving(FakeEngine(), folder=tmp_path) as service:
+        with _connection(service) as connection:
+            connection.sendall(
+                b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+                b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\nxxxx'
+            )
+            wait_for(lambda: len(service.leftovers()) == 1)
+        wait_for(lambda: service.leftovers() == [])
+        assert service.segment().status_code == 200
+
+
+def test_stopping_answers_what_is_in_flight(tmp_path, gate: Gate) -> None:
+    with (
+        serving(FakeEngine(act=gate), folder=tmp_path) as service,
+        in_background(service.segment) as (reply,),
+    ):
+        wait_for(lambda: gate.running == 1)
+        service.server.should_exit = True
+        time.sleep(0.2)
+        gate.release.set()
+        assert reply.result(20).status_code == 200
+    assert list(tmp_path.iterdir()) == []

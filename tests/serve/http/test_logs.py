@@ -1,0 +1,152 @@
+"""The log says what happened, and nothing of what a client sent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.http.logs import LOGGER, JsonFormatter, log_event, logging_configuration
+
+from .fakes import FakeEngine, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CANARY = "JaneDoe1971"
+
+
+class Lines(logging.Handler):
+    """Keeps formatted lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, self.texts) if line["event"] == name]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    handler = Lines()
+    level = LOGGER.level
+    root = logging.getLogger()
+    for logger in (LOGGER, root):
+        logger.addHandler(handler)
+    LOGGER.setLevel("INFO")
+    LOGGER.propagate = False
+    yield handler
+    for logger in (LOGGER, root):
+        logger.removeHandler(handler)
+    LOGGER.setLevel(level)
+    LOGGER.propagate = True
+
+
+def test_a_request_is_one_line(lines: Lines, tmp_path: Path) -> None:
+    with serving(FakeEngine(), folder=tmp_path) as service:
+        lines.texts.clear()
+        response = service.segment()
+    (line,) = lines.events("request")
+    assert line["request_id"] == response.headers["x-request-id"]
+    expected = {
+        "method": "POST",
+        "route": "/v1/segment",
+        "status": 200,
+        "model": "brain",
+        "outcome": "segmented",
+    }
+    assert expected.items() <= line.items()
+    assert line["seconds"] > 0
+
+
+def test_a_problem_is_logged_with_its_code(lines: Lines, tmp_path: Path) -> None:
+    refusal = Refusal(Code.INPUT_TRUNCATED, "It ends early.", remedy="Send all of it.")
+    with serving(FakeEngine(act=_raising(refusal)), folder=tmp_path) as service:
+        service.segment()
+        service.client.get("/v1/models/nobody")
+    codes = [(line["status"], line["code"]) for line in lines.events("request") if "code" in line]
+    assert (400, "input.truncated") in codes
+    assert (404, "model.unknown") in codes
+
+
+def test_an_unexpected_exception_is_logged_by_place_and_id(lines: Lines, tmp_path: Path) -> None:
+    with serving(FakeEngine(act=_raising(RuntimeError(CANARY))), folder=tmp_path) as service:
+        response = service.segment()
+    (line,) = lines.events("unexpected")
+    assert (line["level"], line["error"]) == ("error", "RuntimeError")
+    assert line["request_id"] == response.headers["x-request-id"]
+    assert any("test_logs.py" in place for place in line["stack"])
+
+
+def test_nothing_of_a_client_is_in_the_log_or_in_a_refusal(lines: Lines, tmp_path: Path) -> None:
+    """A canary through every door: paths, headers, part names, file names, fields, contents, exceptions."""
+    part = (f"{CANARY}.nii.gz", CANARY.encode())
+    both = {"T1": part, "FLAIR": part}
+    with serving(FakeEngine(act=_raising(RuntimeError(CANARY))), folder=tmp_path) as service:
+        ask = service.client.request
+        responses = [
+            ask("GET", f"/{CANARY}?patient={CANARY}"),
+            ask("GET", f"/v1/models/{CANARY}"),
+            ask("GET", f"/v2/models/{CANARY}/ready", headers={"X-Request-ID": CANARY}),
+            ask("POST", "/v1/segment", files=both, data={"case": CANARY}),
+            ask("POST", "/v1/segment", files=both, data={"model": CANARY}),
+            ask("POST", "/v1/segment", files={CANARY: part}),
+            ask("POST", "/v1/segment", files=both, data={CANARY: CANARY}),
+            ask("POST", "/v1/segment", content=CANARY, headers={"Content-Type": f"multipart/{CANARY}"}),
+            ask(
+                "POST",
+                "/v1/segment",
+                content=CANARY,
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            ),
+            ask("POST", "/v1/segment", files=both, headers={"Accept": f"text/{CANARY}"}),
+        ]
+        assert [response.status_code for response in responses] == [
+            404,
+            404,
+            404,
+            500,
+            404,
+            422,
+            422,
+            415,
+            400,
+            406,
+        ]
+    assert len(lines.events("request")) >= len(responses)
+    assert CANARY not in "".join(lines.texts)
+    assert CANARY not in "".join(response.text for response in responses)
+
+
+def test_the_configuration_is_valid_and_turns_raw_paths_off(capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = logging_configuration()
+    assert configuration["loggers"]["uvicorn.access"]["level"] == "ERROR"
+    before = {name: logging.getLogger(name).level for name in (*configuration["loggers"], "")}
+    try:
+        logging.config.dictConfig(configuration)
+        log_event("model.ready", model="brain")
+        logging.getLogger("other").warning("from %s", "elsewhere")
+    finally:
+        logging.getLogger().handlers.clear()
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["event"], first["model"], first["level"]) == ("model.ready", "brain", "info")
+    assert second["event"] == "from elsewhere"
+
+
+def _raising(error: Exception):
+    def call(**_: Any) -> None:
+        raise error
+
+    return call
