@@ -11,6 +11,7 @@ from .overlap import ratio
 from .ranks import mean_over_ranks
 from .schedule import increase, rebalance, rebalance_relative
 from .spatial import SpatialLoss, foreground
+from .weighted import weighted_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ def generalized_surface_loss(inputs: Inputs, signed_distance: Tensor, *, smooth:
     weights = weights + constant.view(*constant.shape, *[1] * (weights.ndim - 2))
     if inputs.valid is not None:
         weights = weights * inputs.valid
-    right = (weights * (1 - truth - probabilities).square()).flatten(2).sum(2)
+    right = weighted_squares(probabilities, 1 - truth, weights)
     terms = ratio(right + smooth, weights.flatten(2).sum(2) + smooth)
     return 1 - terms.mean()
 
@@ -75,7 +76,7 @@ def distance_penalized_cross_entropy_loss(inputs: Inputs, proximity: Tensor) -> 
 
 
 class BoundaryLoss(SpatialLoss):
-    """Boundary loss; see ``boundary_loss``. Unbounded; negative where the prediction is good.
+    """Boundary loss; see ``boundary_loss``. Range: all numbers, negative where the prediction is good.
 
     Example:
         >>> loss = BoundaryLoss()
@@ -91,7 +92,7 @@ class BoundaryLoss(SpatialLoss):
 
 
 class DiceBoundaryLoss(SpatialLoss):
-    """Dice plus boundary loss, their weights following ``schedule``; see ``boundary_loss``.
+    """Dice plus boundary loss, their weights following ``schedule``; see ``boundary_loss``. Range: all numbers.
 
     Example:
         >>> loss = DiceBoundaryLoss()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .geometry.distance import distance_map
 from .loss import Loss
 from .ranks import sum_over_ranks
 from .spatial import SpatialLoss, foreground
+from .weighted import weighted_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,18 +31,18 @@ def hausdorff_loss(inputs: Inputs, distances: tuple[Tensor, ...], *, alpha: floa
         distances: maps d, each (B, F, *S): of the truth, and of the prediction for the two-sided loss.
         alpha: how strongly far errors count.
     """
-    errors = foreground(inputs, inputs.probabilities - inputs.truth).square()
-    weights = sum(_power(item.to(errors.dtype), alpha) for item in distances)
-    return foreground_mean(inputs, (errors * weights).sum())
+    probabilities, truth = (foreground(inputs, item) for item in (inputs.probabilities, inputs.truth))
+    weights = _power(distances[0].to(truth.dtype), alpha)
+    for item in distances[1:]:
+        weights += _power(item.to(truth.dtype), alpha)
+    return foreground_mean(inputs, weighted_squares(probabilities, truth, weights).sum())
 
 
-@torch.no_grad()
 def prediction_distance(inputs: Inputs, spacing: Spacing) -> Tensor:
     """Distance maps (B, F, *S) of the valid voxels with p > 0.5, without gradient."""
-    predicted = (foreground(inputs, inputs.probabilities) > 0.5).cpu().numpy()
+    predicted = (foreground(inputs, inputs.probabilities.detach()) > 0.5).cpu().numpy()
     masks = predicted.reshape(-1, *predicted.shape[2:])
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        maps = list(pool.map(lambda mask: distance_map(mask, spacing), masks))
+    maps = [distance_map(mask, spacing, threads=torch.get_num_threads()) for mask in masks]
     return torch.from_numpy(np.stack(maps).reshape(predicted.shape)).to(inputs.logits.device)
 
 
@@ -123,9 +123,10 @@ class HausdorffErosionLoss(Loss):
     """Hausdorff loss by repeated erosion of the error; see ``erosion_loss``. Range: [0, inf).
 
     Example:
-        >>> loss = HausdorffErosionLoss()
-        >>> loss(torch.tensor([9.0, -9.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3), torch.ones(1, 1, 3, 3, dtype=torch.int16))
-        tensor(0.1111)
+        >>> loss = HausdorffErosionLoss(erosions=1)
+        >>> wrong = torch.tensor([40.0, -40.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+        >>> loss(wrong, torch.ones(1, 1, 3, 3, dtype=torch.int16))  # e_0: 1, beside it 0.5, in the corners 0
+        tensor(0.3333)
     """
 
     key = "hausdorff_er"
@@ -138,11 +139,11 @@ class HausdorffErosionLoss(Loss):
 class DiceHausdorffLoss(SpatialLoss):
     """a Dice + HausdorffDT, a the ratio of their means over the training steps of the last epoch; 1 in the first.
 
-    A training step is a call whose logits require a gradient, in training mode. The means are taken over all ranks, so
+    Range: [0, inf). A training step is a call whose logits require a gradient, in training mode. The means are taken over all ranks, so
     that a is the same on each. They are buffers: a trainer that saves ``state_dict()`` resumes with the same a.
 
     Example:
-        >>> loss = DiceHausdorffLoss()
+        >>> loss = DiceHausdorffLoss(smooth=0.0)
         >>> logits, target = torch.zeros(1, 2, 1, 4, requires_grad=True), torch.tensor([[[[0, 0, 1, 1]]]])
         >>> loss(logits, target).item()  # Dice 0.5, Hausdorff 0.625
         1.125

@@ -60,7 +60,7 @@ def cell_loss(inputs: Inputs, cells: Tensor, sizes: Tensor, truth_sizes: Tensor,
         inputs: the prepared batch.
         cells: ids (B, F, *S), from 1; without a component one cell fills the patch.
         sizes: number of valid voxels of each cell, (B, F, K), filled up with 0.
-        truth_sizes: number of voxels of the cell's component, (B, F, K) or fewer columns.
+        truth_sizes: number of voxels of the cell's component, (B, F, K).
         smooth: epsilon of Dice.
     """
     truth = foreground(inputs, inputs.truth)
@@ -113,7 +113,7 @@ class BlobDiceLoss(SpatialLoss):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # self.require_one_of("w_global", "w_blob")
+        self.require_one_of("w_global", "w_blob")
 
     def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
         """Return the loss of a prepared batch and its geometry."""
@@ -153,8 +153,8 @@ class CellDiceCELoss(SpatialLoss):
 
     Example:
         >>> loss = CellDiceCELoss()
-        >>> loss(torch.zeros(1, 2, 1, 5), torch.tensor([[[[1, 0, 0, 1, 1]]]]))  # log 2 + (0.5 + 0.4286) / 2
-        tensor(1.1574)
+        >>> loss(torch.zeros(1, 2, 1, 5), torch.tensor([[[[1, 0, 0, 1, 1]]]]))  # log 2 + (0.5 + 0.4333) / 2
+        tensor(1.1598)
     """
 
     key = "cc_dice_ce"

@@ -29,14 +29,14 @@ def components(mask: Mask, *, faces_only: bool = False) -> Ids:
     return cast("Ids", ids.astype(np.int32, copy=False))
 
 
-def component_sizes(ids: Ids) -> Ids:
-    """Number of voxels of each component, in the order of the ids.
+def component_sizes(ids: Ids, count: int = 0) -> Ids:
+    """Number of voxels of each component, in the order of the ids; at least ``count`` numbers.
 
     Example:
         >>> component_sizes(np.array([[1, 0, 2, 2]], np.int32))
         array([1, 2], dtype=int32)
     """
-    return np.bincount(ids.ravel())[1:].astype(np.int32)
+    return np.bincount(ids.ravel(), minlength=count + 1)[1:].astype(np.int32)
 
 
 def voronoi_cells(ids: Ids, spacing: Spacing = None) -> Ids:

@@ -16,12 +16,13 @@ Distances: TypeAlias = "NDArray[np.float32]"
 Spacing: TypeAlias = "tuple[float, ...] | None"
 
 
-def distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
+def distance_map(mask: Mask, spacing: Spacing = None, *, threads: int = 1) -> Distances:
     """Distance to the other side: at a voxel of the mask to the nearest voxel outside it, elsewhere to the mask.
 
     Args:
         mask: the class, 2D or 3D.
         spacing: distance between voxel centres along each axis; None: 1.
+        threads: how many; data-loader workers have one.
 
     Returns:
         Distances, all greater than 0; 0 everywhere if the mask is empty or fills the patch.
@@ -30,26 +31,33 @@ def distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
         >>> distance_map(np.array([[False, False, True, True, True]]), spacing=(1.0, 0.5))
         array([[1. , 0.5, 0.5, 1. , 1.5]], dtype=float32)
     """
-    return label_distance_map(mask, spacing)
+    return label_distance_map(mask, spacing, threads=threads)
 
 
-def label_distance_map(labels: NDArray[np.integer | np.bool_], spacing: Spacing = None) -> Distances:
+def label_distance_map(
+    labels: NDArray[np.integer | np.bool_], spacing: Spacing = None, *, threads: int = 1
+) -> Distances:
     """Distance of each voxel to the nearest voxel with another label; 0 everywhere if there is one label only.
 
     Args:
         labels: non-negative ids below 65535, 2D or 3D.
         spacing: as for ``distance_map``.
+        threads: as for ``distance_map``.
 
     Example:
         >>> label_distance_map(np.array([[0, 0, 0, 2, 1]]))
         array([[3., 2., 1., 1., 1.]], dtype=float32)
     """
     # One multi-label transform serves both sides of every boundary. It takes 0 for "outside", hence the shift.
-    shifted = np.add(labels, 1, dtype=np.uint8 if labels.dtype == np.bool_ else np.uint16)
+    shifted = labels.astype(np.uint8 if labels.dtype == np.bool_ else np.uint16)
+    shifted += 1
     if (shifted == shifted.flat[0]).all():
         return np.zeros(labels.shape, np.float32)
     distances: Distances = edt.edt(
-        np.ascontiguousarray(shifted), anisotropy=spacing or (1.0,) * labels.ndim, black_border=False
+        np.ascontiguousarray(shifted),
+        anisotropy=spacing or (1.0,) * labels.ndim,
+        black_border=False,
+        parallel=threads,
     )
     return distances
 

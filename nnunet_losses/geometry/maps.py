@@ -94,12 +94,10 @@ def _components(sample: Sample) -> Maps:
 def _cells(sample: Sample) -> Maps:
     ids = [components(mask) for mask in sample.foreground]
     cells = [np.maximum(voronoi_cells(item, sample.spacing), 1) for item in ids]  # one cell if no component
-    sizes = [component_sizes(np.where(sample.valid, item, 0)) for item in cells]
-    return {
-        "cells": np.stack(cells),
-        "cell_sizes": _rows(sizes),
-        "cell_component_sizes": _rows([component_sizes(item) for item in ids]),
-    }
+    counts = [int(item.max()) for item in cells]
+    valid = [component_sizes(item * sample.valid, count) for item, count in zip(cells, counts, strict=True)]
+    truth = [component_sizes(item, count) for item, count in zip(ids, counts, strict=True)]
+    return {"cells": np.stack(cells), "cell_sizes": _rows(valid), "cell_component_sizes": _rows(truth)}
 
 
 def _lesions(sample: Sample) -> Maps:
