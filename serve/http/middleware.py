@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
+PROBES = {"/v2/health/live", "/v2/health/ready", "/v2/models/{model}/ready", "/healthz", "/readyz"}
 
 
 class RequestContext:
@@ -62,11 +63,16 @@ class RequestContext:
 
 
 def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
-    """Log the route's template: the path itself may hold anything."""
+    """Log the route's template: the path itself may hold anything. Probes, asked for ever, only to debug."""
     route = getattr(scope.get("route"), "path", None)
-    notes = scope["state"].get("notes", {})
     log_event(
-        "request", method=scope["method"], route=route, status=status, seconds=round(seconds, 4), **notes
+        "request",
+        level=logging.DEBUG if route in PROBES else logging.INFO,
+        method=scope["method"],
+        route=route,
+        status=status,
+        seconds=round(seconds, 4),
+        **scope["state"].get("notes", {}),
     )
 
 
