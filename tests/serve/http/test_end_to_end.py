@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,87 +12,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_losses.export.bundle_writer import export_bundle
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.formats import Case
 from nnunet_losses.serve.predictor import Predictor
 
 from ...conftest import ROOT, require
-from ...models import ModelFolderSpec, write_model_folder
 from .fakes import parse, problem, wait_for
+from .real import started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-# None in sys.modules makes every import of the name fail
-WITHOUT_TORCH = """
-import sys
-for name in ("torch", "nnunetv2", "skimage"):
-    sys.modules[name] = None
-from nnunet_losses.cli import main
-main()
-"""
-
-
-class Server:
-    """The process, its address, its files."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str, folder: Path, image: Path) -> None:
-        self.process = process
-        self.url = url
-        self.folder = folder
-        self.image = image
-        self.client = httpx.Client(base_url=url, timeout=60)
-
-    def segment(self, content: bytes, name: str = "image.nii.gz", **more: Any) -> httpx.Response:
-        return self.client.post("/v1/segment", files={"MRI": (name, content)}, **more)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    write_model_folder(folder / "model", ModelFolderSpec(patch_size=(8, 16, 16), features=(4, 8)))
-    return export_bundle(folder / "model", folder / "random.bundle")
-
-
-@pytest.fixture(scope="module")
-def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    image = folder / "image.nii.gz"
-    file = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(9, 18, 20)).astype(np.float32))
-    file.SetSpacing((1.1, 0.9, 1.3))
-    file.SetOrigin((-12.0, 5.5, 3.25))
-    sitk.WriteImage(file, str(image))
-    with started(bundle, folder) as (process, url):
-        running = Server(process, url, folder, image)
-        with running.client:
-            wait_for(lambda: running.client.get("/v2/health/ready").status_code == 200, seconds=60)
-            yield running
-
-
-@contextmanager
-def started(bundle: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start the command, wait for its address, and end it as a service manager would."""
-    (folder / "uploads").mkdir()
-    options = ["--port", "0", "--threads", "1", "--backend", "cpu", "--max-body-mb", "1"]
-    variables = {"NNUNET_LOSSES_TEMPORARY_FOLDER": str(folder / "uploads"), "PYTHONWARNINGS": "error"}
-    with (
-        (folder / "log.jsonl").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", WITHOUT_TORCH, "serve", str(bundle), *options],
-            stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | variables, cwd=ROOT,
-        ) as process,
-    ):  # fmt: skip
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            address = re.search(r"http://127\.0\.0\.1:\d+", line)
-            assert address is not None, line
-            yield process, address.group()
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0
+    from .real import Server
 
 
 def test_the_served_mask_is_the_predicted_one_byte_for_byte(
