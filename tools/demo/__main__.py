@@ -61,7 +61,7 @@ def claim(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
             raise FileExistsError(
-                f"{folder} holds files that are not the demonstration's. Choose another --output, or empty it."
+                f"{folder} holds files of somebody else. Choose another --output, or empty it."
             )
         shutil.rmtree(folder)
     elif folder.exists() and not folder.is_dir():

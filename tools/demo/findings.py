@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .plan import NEEDED_DICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from nnunet_losses.serve.schema import Parity
@@ -104,8 +103,8 @@ def expectations(models: list[Model], answered: list[Sent], refused: list[Sent])
 def _parity(model: Model) -> Expectation:
     parity = model.parity
     detail = (
-        f"{parity.cases} cases, {parity.tiles} tiles; {parity.differing_voxels} of {parity.voxels} voxels differ, "
-        f"{parity.differing_voxels_beyond_margin} of them clearly"
+        f"{parity.cases} cases, {parity.tiles} tiles; {parity.differing_voxels} of {parity.voxels} voxels "
+        f"differ, {parity.differing_voxels_beyond_margin} of them clearly"
     )
     return Expectation(f"{model.name}: the bundle answers as nnU-Net itself", parity.passed, detail)
 

@@ -65,9 +65,6 @@ def _dice(value: float | None) -> str:
 
 def _case(sent: Sent) -> dict[str, Any]:
     """A row of pictures, and the words below each."""
-    assert sent.image is not None and sent.reference is not None, (
-        "an answered case has an image and a reference"
-    )
     image, reference, masks = _planes(sent)
     return {
         "title": sent.title,
@@ -90,7 +87,8 @@ def _case(sent: Sent) -> dict[str, Any]:
 
 def _planes(sent: Sent) -> tuple[Any, Any, dict[str, Any]]:
     """Two-dimensional image, reference and masks: of volumes, the slice with most of the reference."""
-    assert sent.image is not None and sent.reference is not None  # noqa: PT018 - checked by the caller
+    assert sent.image is not None, "an answered case has an image"
+    assert sent.reference is not None, "an answered case has a reference"
     if sent.image.ndim == 2:
         return sent.image, sent.reference, dict(sent.masks)
     z = slice_to_show(sent.image, sent.reference)
