@@ -58,8 +58,10 @@ def _reduction_command(plan: Plan) -> str:
 
 def train(plan: Plan, runner: Runner) -> None:
     """Train both models side by side with the stock command, each on its share of the cores."""
-    threads = max(1, (os.cpu_count() or 2) // len(plan.trainers))
-    variables = {"OMP_NUM_THREADS": str(min(threads, 4)), "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+    # nnUNetv2_train -device cpu takes all cores whatever OMP_NUM_THREADS says; two such trainings would spend
+    # their time waiting for each other. The limit holds.
+    threads = min(max((os.cpu_count() or 2) // len(plan.trainers), 1), 4)
+    variables = {"OMP_THREAD_LIMIT": str(threads), "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
     with ExitStack() as stack:
         running = {
             f"train {trainer}": stack.enter_context(
