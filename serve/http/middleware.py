@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from .logs import REQUEST_ID, log_event
-from .problems import internal_error
+from .problems import internal_error, stopping
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,6 +55,10 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if status is None:
+                await stopping().response(request_id=request_id)(scope, receive, send_with_id)
+            raise
         except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
             log_event("unexpected", level=logging.ERROR, error=error)
             if status is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.config
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(Bundle, "load", lambda path, **_: Bundle(path, models[path.name]))
     monkeypatch.setattr(uvicorn.Server, "run", lambda _, sockets: [listener.close() for listener in sockets])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
     return tmp_path / "brain.bundle"
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.config
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nnunet_losses.serve.errors import Code, Refusal
-from nnunet_losses.serve.http.logs import LOGGER, JsonFormatter, log_event, logging_configuration
+from nnunet_losses.serve.http.logs import LOGGER, JsonFormatter
 
 from .fakes import FakeEngine, serving
 
@@ -122,19 +123,17 @@ def test_nothing_of_a_client_is_in_the_log_or_in_a_refusal(lines: Lines, tmp_pat
     assert CANARY not in "".join(response.text for response in responses)
 
 
-def test_the_configuration_is_valid_and_turns_raw_paths_off(capsys: pytest.CaptureFixture[str]) -> None:
-    configuration = logging_configuration()
-    assert configuration["loggers"]["uvicorn.access"]["level"] == "ERROR"
-    before = {name: logging.getLogger(name).level for name in (*configuration["loggers"], "")}
-    try:
-        logging.config.dictConfig(configuration)
-        log_event("model.ready", model="brain")
-        logging.getLogger("other").warning("from %s", "elsewhere")
-    finally:
-        logging.getLogger().handlers.clear()
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
-    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+def test_the_configuration_gives_json_and_turns_raw_paths_off() -> None:
+    code = (
+        "import logging.config\n"
+        "from nnunet_losses.serve.http.logs import log_event, logging_configuration\n"
+        "logging.config.dictConfig(logging_configuration())\n"
+        "log_event('model.ready', model='brain')\n"
+        "logging.getLogger('other').warning('from %s', 'elsewhere')\n"
+        "logging.getLogger('uvicorn.access').info('GET /patients/jane')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = map(json.loads, done.stderr.splitlines())
     assert (first["event"], first["model"], first["level"]) == ("model.ready", "brain", "info")
     assert second["event"] == "from elsewhere"
 
