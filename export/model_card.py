@@ -51,8 +51,8 @@ def _summary(model: ModelDescription) -> str:
     which = "fold" if len(member.folds) == 1 else "mean of folds"
     made = f"exported to ONNX by nnunet-losses {model.provenance.exporter} on {model.provenance.created}"
     return (
-        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets}: configuration "
-        f"{member.name}, {which} {folds}, {made}. It runs without PyTorch and without nnU-Net."
+        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets}: "
+        f"configuration {member.name}, {which} {folds}, {made}. It runs without PyTorch and without nnU-Net."
     )
 
 

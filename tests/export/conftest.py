@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from nnunet_losses.export.bundle_writer import export_bundle
 
+from nnunet_losses.export.bundle_writer import export_bundle
 from tests.models import ModelFolderSpec, write_model_folder
 
 if TYPE_CHECKING:

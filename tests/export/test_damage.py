@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+
 from nnunet_losses.export.errors import CheckpointMismatch
 from nnunet_losses.export.verify import verify_bundle
 from nnunet_losses.serve.bundle import Bundle, file_sha256, write_sums
 from nnunet_losses.serve.errors import Code, Refusal
-
 from tests.models import write_model_folder
 
 

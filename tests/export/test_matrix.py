@@ -6,9 +6,9 @@ import subprocess
 from dataclasses import dataclass
 
 import pytest
+
 from nnunet_losses.export.verify import verify_bundle
 from nnunet_losses.serve.bundle import Bundle
-
 from tests.models import ModelFolderSpec
 
 from .conftest import BASE

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
+
 from nnunet_losses.export.errors import ModelFolderError
 from nnunet_losses.export.model_folder import read_model_folder
-
 from tests.models import random_network, write_model_folder
 
 from .conftest import BASE
@@ -82,7 +82,7 @@ def test_missing_fold_names_those_present(tmp_path):
 
 def test_missing_checkpoint_names_those_present(tmp_path):
     write_model_folder(tmp_path, BASE)
-    with pytest.raises(ModelFolderError, match="Present are checkpoint_final.pth"):
+    with pytest.raises(ModelFolderError, match=r"Present are checkpoint_final\.pth"):
         read_model_folder(tmp_path, checkpoint="checkpoint_best.pth")
 
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 import torch
+
 from nnunet_losses.export.bundle_writer import export_bundle
 from nnunet_losses.export.errors import ExportRefused
 from nnunet_losses.export.model_folder import read_model_folder
 from nnunet_losses.export.refusals import plans_remark, refuse_unfaithful
-
 from tests.models import write_model_folder
 
 from .conftest import BASE
