@@ -46,6 +46,7 @@ class Study:
     configuration: str = "3d_fullres"
     trainer: str = "nnUNetTrainer"
     model_folder: Path | None = None
+    reduction: tuple[str, ...] = ()  # arguments of tools/reduced_plans.py
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,13 @@ def studies(data: Path, models: Path) -> list[Study]:
         Study("stock", hippocampus / "imagesTs", ".nii.gz", labels, model_folder=models / "hippocampus3d"),
         Study(
             "hippocampus3d", hippocampus / "imagesTs", ".nii.gz", labels,
-            dataset=501, source=hippocampus, trainer="nnUNetTrainerDiceTopK_1epochs",
+            dataset=501, source=hippocampus, trainer="nnUNetTrainerDiceTopK_2epochs",
+            reduction=("--batch", "2", "--patch", "32", "32", "32"),  # smaller than the images: several tiles
         ),
         Study(
             "polyp2d", polyp / "imagesTs", ".png", ("polyp",),
-            dataset=502, source=polyp, configuration="2d", trainer="nnUNetTrainerDiceCE_2epochs",
+            dataset=502, source=polyp, configuration="2d", trainer="nnUNetTrainerDiceCE_4epochs",
+            reduction=("--batch", "8", "--patch", "160", "160"),
         ),
     ]  # fmt: skip
 
@@ -127,7 +130,8 @@ def train(study: Study, work: Path, environment: dict[str, str]) -> Path:
         run("nnUNetv2_plan_and_preprocess", "-d", identifier, "-c", configuration, "-np", "1", "-npfp", "1",
             environment=planning)  # fmt: skip
     if not (preprocessed / f"{PLANS}.json").exists():
-        run(sys.executable, ROOT / "tools" / "reduced_plans.py", preprocessed, environment=planning)
+        run(sys.executable, ROOT / "tools" / "reduced_plans.py", preprocessed, *study.reduction,
+            environment=planning)  # fmt: skip
     folder = work / "nnUNet_results" / name / f"{study.trainer}__{PLANS}__{configuration}"
     if not (folder / "fold_0" / "checkpoint_final.pth").exists():
         run("nnUNetv2_train", identifier, configuration, "0", "-tr", study.trainer, "-p", PLANS,
@@ -145,7 +149,8 @@ def predict_both(
     reference.mkdir(parents=True, exist_ok=True)
     if not (bundle / "model.json").exists():
         run("nnunet-losses", "export", model, bundle, environment=environment)
-    if not any(reference.glob(f"*{study.file_ending}")):
+    cases = len(list(study.images.glob(f"*_0000{study.file_ending}")))
+    if len(list(reference.glob(f"*{study.file_ending}"))) < cases:
         run("nnUNetv2_predict_from_modelfolder", "-i", study.images, "-o", reference, "-m", model, "-f", "0",
             "-device", "cpu", "-npp", "1", "-nps", "1", environment=environment)  # fmt: skip
     run(

@@ -49,10 +49,10 @@ def _summary(model: ModelDescription) -> str:
     folds = ", ".join(fold.name for fold in member.folds)
     targets = ", ".join(label.name for label in model.labels)
     which = "fold" if len(member.folds) == 1 else "mean of folds"
+    made = f"exported to ONNX by nnunet-losses {model.provenance.exporter} on {model.provenance.created}"
     return (
-        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets} ("
-        f"configuration {member.name}, {which} {folds}), exported to ONNX by nnunet-losses {model.provenance.exporter} on "
-        f"{model.provenance.created}. It runs without PyTorch and without nnU-Net."
+        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets}: "
+        f"configuration {member.name}, {which} {folds}, {made}. It runs without PyTorch and without nnU-Net."
     )
 
 

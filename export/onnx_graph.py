@@ -61,9 +61,7 @@ def export_graph(
     wrapped = _with_features(network)
     model = _to_onnx(wrapped, channels, patch_size)
     operators = _census(model)
-    model.metadata_props.clear()
-    for key, value in sorted(identity.items()):
-        model.metadata_props.add(key=key, value=value)
+    _name(model, identity)
     path.write_bytes(model.SerializeToString(deterministic=True))
     features = _check_interface(path, wrapped, channels, patch_size)
     return Graph(path, features, operators, _compare(path, wrapped, (channels, *patch_size)))
@@ -145,6 +143,24 @@ def _census(model: Any) -> dict[str, int]:
             [Reason(f"The network needs the operators {', '.join(foreign)}.", _OTHER_NETWORK)]
         )
     return counts
+
+
+def _name(model: Any, identity: dict[str, str]) -> None:
+    """Put the identity where the exporter left stack traces with this machine's paths."""
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+    ):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for key, value in sorted(identity.items()):
+        model.metadata_props.add(key=key, value=value)
 
 
 def _check_interface(

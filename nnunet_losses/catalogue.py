@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .spec import Choice, Flag, LossSpec, Number, NumberOrPerClass, PerClass
@@ -23,6 +24,13 @@ INCLUDE_BACKGROUND = Flag(
 )
 TOPK = Number("k", 0.1, "share of the voxels that counts, the worst ones", high=1.0, closed=False)
 GAMMA = Number("gamma", 2.0, "focusing exponent; 0 is cross-entropy")
+FP = Number("fp", 0.3, "weight of false positives")
+FN = Number("fn", 0.7, "weight of false negatives")
+WEIGHTING = Choice(
+    "weighting", "square", "class weights 1/G^2, 1/G or 1", values=("square", "simple", "uniform")
+)
+GDICE = (WEIGHTING, PHI, SMOOTH, Flag("include_background", default=True, about="count channel 0"))
+SMALL_SMOOTH = replace(SMOOTH, default=1e-7)
 ALPHA = NumberOrPerClass(
     "alpha",
     None,
@@ -79,6 +87,16 @@ CATALOGUE: tuple[LossSpec, ...] = (
         fields=(GAMMA, ALPHA),
     ),
     LossSpec(
+        key="sensitivity_specificity",
+        trainer="SS",
+        module="sensitivity_specificity:SensitivitySpecificityLoss",
+        summary="Mean squared error on foreground and on background, weighted.",
+        formula=r"w \frac{\sum (y-p)^2 y}{G + \epsilon} + (1-w) \frac{\sum (y-p)^2 (1-y)}{V - G + \epsilon}",
+        reference="Brosch et al., Convolutional encoder networks for MS lesion segmentation, MICCAI 2015",
+        url="https://doi.org/10.1007/978-3-319-24574-4_1",
+        fields=region(Number("w", 0.05, "weight of the error on foreground", high=1.0), PHI),
+    ),
+    LossSpec(
         key="dice",
         trainer="Dice",
         module="dice:DiceLoss",
@@ -106,11 +124,48 @@ CATALOGUE: tuple[LossSpec, ...] = (
         formula=r"1 - \frac{TP + \epsilon}{TP + w_{fp} FP + w_{fn} FN + \epsilon}",
         reference="Salehi, Erdogmus, Gholipour, Tversky loss, MLMI 2017",
         url="https://arxiv.org/abs/1706.05721",
-        fields=region(
-            Number("fp", 0.3, "weight of false positives"),
-            Number("fn", 0.7, "weight of false negatives"),
-            PHI,
-        ),
+        fields=region(FP, FN, PHI),
+    ),
+    LossSpec(
+        key="focal_tversky",
+        trainer="FocalTversky",
+        module="tversky:FocalTverskyLoss",
+        summary="Tversky loss to a power below 1, taken before the mean.",
+        formula=r"(1 - T)^{1/\gamma}",
+        reference="Abraham, Khan, A novel focal Tversky loss function, ISBI 2019",
+        url="https://arxiv.org/abs/1810.07842",
+        fields=region(FP, FN, Number("gamma", 4 / 3, "the exponent is 1/gamma", closed=False), PHI),
+        minimum=None,  # 1e-7^(1/gamma), by the clamp
+    ),
+    LossSpec(
+        key="asymmetric",
+        trainer="Asym",
+        module="tversky:AsymmetricLoss",
+        summary="Tversky loss by one number: beta times more weight on recall than on precision.",
+        formula=r"1 - \frac{TP + \epsilon}{TP + (\beta^2 FN + FP) / (1 + \beta^2) + \epsilon}",
+        reference="Hashemi et al., Asymmetric loss functions for highly unbalanced lesion detection, 2018",
+        url="https://arxiv.org/abs/1803.11078",
+        fields=region(Number("beta", 1.5, "weight of recall against precision"), PHI),
+    ),
+    LossSpec(
+        key="generalized_dice",
+        trainer="GDice",
+        module="generalized_dice:GeneralizedDiceLoss",
+        summary="Dice over all classes at once, each weighted by its size.",
+        formula=r"1 - \frac{2 \sum_c w_c TP_c + \epsilon}{\sum_c w_c (P_c + G_c) + \epsilon}",
+        reference="Sudre et al., Generalised Dice overlap as a deep learning loss function, DLMIA 2017",
+        url="https://arxiv.org/abs/1707.03237",
+        fields=GDICE,
+    ),
+    LossSpec(
+        key="penalty_gdice",
+        trainer="PGDice",
+        module="generalized_dice:PenaltyGDiceLoss",
+        summary="Generalised Dice loss with a penalty on errors.",
+        formula=r"\frac{L}{1 + k (1 - L)}",
+        reference="Yang, Kweon, Kim, Major vessel segmentation on X-ray coronary angiography, MIDL 2019",
+        url="https://openreview.net/forum?id=H1lTh8unKN",
+        fields=(Number("k", 2.5, "strength of the penalty"), *GDICE),
     ),
     LossSpec(
         key="dice_ce",
@@ -144,5 +199,77 @@ CATALOGUE: tuple[LossSpec, ...] = (
         url="https://doi.org/10.1016/j.media.2021.102035",
         fields=region(TOPK),
         joined=False,
+    ),
+    LossSpec(
+        key="ce_dice",
+        trainer="CEDice",
+        module="ce_dice:CEDiceLoss",
+        summary="Mean of cross-entropy and Dice.",
+        formula=r"\frac{1}{2}(L_{CE} + L_{Dice})",
+        reference="Galdran et al., On the optimal combination of cross-entropy and soft Dice losses, 2022",
+        url="https://arxiv.org/abs/2209.06078",
+        fields=region(),
+    ),
+    LossSpec(
+        key="ce_to_dice_linear",
+        trainer="CEToDiceLinear",
+        module="ce_dice:CEToDiceLinearLoss",
+        summary="From cross-entropy in the first epoch to Dice in the last.",
+        formula=r"a L_{CE} + (1-a) L_{Dice}, a = 1 - \frac{epoch}{epochs - 1}",
+        reference="Galdran et al., On the optimal combination of cross-entropy and soft Dice losses, 2022",
+        url="https://arxiv.org/abs/2209.06078",
+        fields=region(),
+        needs=frozenset({"schedule"}),
+    ),
+    LossSpec(
+        key="ce_to_dice_finetune",
+        trainer="CEToDiceFinetune",
+        module="ce_dice:CEToDiceFinetuneLoss",
+        summary="Cross-entropy, and Dice in the last epochs.",
+        formula=r"L_{CE} while epoch < fraction * epochs, then L_{Dice}",
+        reference="Galdran et al., On the optimal combination of cross-entropy and soft Dice losses, 2022",
+        url="https://arxiv.org/abs/2209.06078",
+        fields=region(Number("fraction", 0.9, "share of the epochs on cross-entropy", high=1.0)),
+        needs=frozenset({"schedule"}),
+    ),
+    LossSpec(
+        key="dice_image",
+        trainer="DiceI",
+        module="dice:DiceImageLoss",
+        summary="Soft Dice with sums per sample and class (phi I) and a small epsilon.",
+        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}",
+        reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
+        url="https://arxiv.org/abs/2207.09521",
+        fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
+    ),
+    LossSpec(
+        key="dice_class",
+        trainer="DiceCI",
+        module="dice:DiceClassLoss",
+        summary="Soft Dice with sums per sample (phi CI) and a small epsilon.",
+        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}",
+        reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
+        url="https://arxiv.org/abs/2207.09521",
+        fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
+    ),
+    LossSpec(
+        key="dice_batch",
+        trainer="DiceBI",
+        module="dice:DiceBatchLoss",
+        summary="Soft Dice with sums per class over the batch (phi BI) and a small epsilon.",
+        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}",
+        reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
+        url="https://arxiv.org/abs/2207.09521",
+        fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
+    ),
+    LossSpec(
+        key="dice_all",
+        trainer="DiceBCI",
+        module="dice:DiceAllLoss",
+        summary="Soft Dice with sums over the whole batch (phi BCI) and a small epsilon.",
+        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}",
+        reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
+        url="https://arxiv.org/abs/2207.09521",
+        fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
     ),
 )

@@ -54,3 +54,71 @@ class DiceLoss(Loss):
     def compute(self, inputs: Inputs) -> Tensor:
         """Return the loss of a prepared batch."""
         return dice_loss(inputs, **self.params)
+
+
+class DiceImageLoss(Loss):
+    """Dice with phi "I", taken per sample and class; see ``dice_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = DiceImageLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 3 / 5
+        tensor(0.4000)
+    """
+
+    key = "dice_image"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return dice_loss(inputs, phi="I", **self.params)
+
+
+class DiceClassLoss(Loss):
+    """Dice with phi "CI", taken per sample, all classes together; see ``dice_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = DiceClassLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 3 / 5
+        tensor(0.4000)
+    """
+
+    key = "dice_class"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return dice_loss(inputs, phi="CI", **self.params)
+
+
+class DiceBatchLoss(Loss):
+    """Dice with phi "BI", taken per class, all samples together; see ``dice_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = DiceBatchLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 3 / 5
+        tensor(0.4000)
+    """
+
+    key = "dice_batch"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return dice_loss(inputs, phi="BI", **self.params)
+
+
+class DiceAllLoss(Loss):
+    """Dice with phi "BCI", taken once for the whole batch; see ``dice_loss``. Range: [0, 1].
+
+    Example:
+        >>> import torch
+        >>> loss = DiceAllLoss()
+        >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))  # 1 - 3 / 5
+        tensor(0.4000)
+    """
+
+    key = "dice_all"
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Return the loss of a prepared batch."""
+        return dice_loss(inputs, phi="BCI", **self.params)

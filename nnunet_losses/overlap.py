@@ -71,13 +71,16 @@ def first_channel(inputs: Inputs, *, include_background: bool | None) -> int:
     return 0 if include_background else 1
 
 
+def reduce_batch(sums: Tensor, phi: Phi) -> Tensor:
+    """Add up sums (N, B, C) to (N, 1, C), over all ranks, if the batch is in phi."""
+    return sum_over_ranks(sums.sum(1, keepdim=True)) if "B" in phi else sums
+
+
 def reduce_terms(sums: Tensor, phi: Phi) -> Tensor:
-    """Add up sums (N, B, C) to (N, terms). A phi with the batch in it also adds up all ranks."""
+    """Add up sums (N, B, C) to (N, terms)."""
     if "C" in phi:
         sums = sums.sum(2, keepdim=True)
-    if "B" in phi:
-        sums = sum_over_ranks(sums.sum(1, keepdim=True))
-    return sums.flatten(1)
+    return reduce_batch(sums, phi).flatten(1)
 
 
 def overlap(

@@ -48,6 +48,17 @@ def sum_over_ranks(local: Tensor) -> Tensor:
     return total
 
 
+def zero_if_nothing_counts(value: Tensor, valid: Tensor | None) -> Tensor:
+    """Return 0, still connected to the graph, in place of a value over no valid voxel on any rank.
+
+    For losses whose powers start above 0.
+    """
+    if valid is None:
+        return value
+    counted = sum_over_ranks(valid.any().to(value.dtype))
+    return value * (counted > 0)
+
+
 def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
     """Divide a sum by a count or sum of weights, both over all ranks; 0, but connected, if nothing counts."""
     total, count = sum_over_ranks(torch.stack([total, count])).unbind()

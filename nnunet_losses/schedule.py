@@ -1,10 +1,42 @@
-"""Schedules as pure functions of the epoch, counted from 0: right on every rank and after every resume."""
+"""How weights change over a training: pure functions of the epoch, so that a resumed training goes on."""
 
 from __future__ import annotations
 
 
+def check_epoch(epoch: int, num_epochs: int) -> None:
+    """Check that an epoch, counted from 0, lies within a training.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if num_epochs < 1 or not 0 <= epoch < num_epochs:
+        raise ValueError(
+            f"epoch {epoch} of {num_epochs} does not exist: epochs count from 0 to num_epochs - 1"
+        )
+
+
+def linear(epoch: int, num_epochs: int) -> float:
+    """Return a weight that falls from 1 in the first epoch to 0 in the last; 1 where there is only one.
+
+    Example:
+        >>> [linear(epoch, 5) for epoch in range(5)]
+        [1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    return 1.0 if num_epochs == 1 else 1 - epoch / (num_epochs - 1)
+
+
+def finetune(epoch: int, num_epochs: int, *, fraction: float) -> float:
+    """Return 1 for the first ``fraction`` of the epochs, then 0.
+
+    Example:
+        >>> [finetune(epoch, 5, fraction=0.6) for epoch in range(5)]
+        [1.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    return 1.0 if epoch < fraction * num_epochs else 0.0
+
+
 def rebalance(epoch: int) -> float:
-    """Weight of the regional loss: 1 in the first epoch, 0.01 less each epoch, at least 0.01.
+    """Return a weight of 1 in the first epoch, 0.01 less each epoch, at least 0.01.
 
     Source: Kervadec et al., Boundary loss, https://doi.org/10.1016/j.media.2020.101851.
 
@@ -16,17 +48,17 @@ def rebalance(epoch: int) -> float:
 
 
 def rebalance_relative(epoch: int, num_epochs: int) -> float:
-    """Weight of the regional loss: from 1 in the first epoch to 0.01 in the last.
+    """Return a weight that falls from 1 in the first epoch to 0.01 in the last.
 
     Example:
         >>> rebalance_relative(0, 150), round(rebalance_relative(149, 150), 2)
         (1.0, 0.01)
     """
-    return 1 - 0.99 * progress(epoch, num_epochs)
+    return 0.01 + 0.99 * linear(epoch, num_epochs)
 
 
 def increase(epoch: int) -> float:
-    """Weight of the boundary loss: 0.01 in the first epoch, 0.01 more each epoch, at most 1.
+    """Return a weight of 0.01 in the first epoch, 0.01 more each epoch, at most 1.
 
     Example:
         >>> increase(0), increase(19), increase(500)
@@ -36,20 +68,10 @@ def increase(epoch: int) -> float:
 
 
 def warm_up(epoch: int, epochs: int) -> float:
-    """Rise from 0 in the first epoch to 1 after ``epochs`` epochs.
+    """Return a weight that rises from 0 in the first epoch to 1 after ``epochs`` epochs.
 
     Example:
         >>> warm_up(0, 50), warm_up(25, 50), warm_up(99, 50), warm_up(0, 0)
         (0.0, 0.5, 1.0, 1.0)
     """
     return min(1.0, epoch / epochs) if epochs else 1.0
-
-
-def progress(epoch: int, num_epochs: int) -> float:
-    """Share of the training that lies behind: 0 in the first epoch, 1 in the last; 0 if there is only one.
-
-    Example:
-        >>> progress(0, 11), progress(5, 11), progress(10, 11), progress(0, 1)
-        (0.0, 0.5, 1.0, 0.0)
-    """
-    return min(1.0, epoch / (num_epochs - 1)) if num_epochs > 1 else 0.0

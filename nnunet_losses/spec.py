@@ -195,8 +195,9 @@ class LossSpec:
         activations: the heads that it is defined for.
         regions: the largest number of channels under sigmoid; None: any.
         minimum: its lowest value, reached by a perfect prediction; None where that depends on parameters.
-        joined: whether all ranks of a distributed training together compute what one process would compute on
-            the joined batch. False: every rank computes its own value, and gradients are averaged.
+        joined: whether the ranks of a distributed training, with equal batch sizes and averaged gradients, have
+            the gradient of one process with the joined batch. The value is that of the joined batch too, or, where
+            terms belong to samples (phi "I", "CI"), its mean over ranks is. False: every rank is for itself.
 
     Example:
         >>> from nnunet_losses import get_loss_spec

@@ -32,10 +32,14 @@ class ModelFolderSpec:
     file_ending: str = ".nii.gz"
     architecture: str = "PlainConvUNet"
     features: tuple[int, ...] = (4, 8, 16)
+    kernel_sizes: tuple[tuple[int, ...], ...] | None = None  # per stage; None: 3 everywhere
+    strides: tuple[tuple[int, ...], ...] | None = None  # per stage; None: 1, then 2 everywhere
     mirror_axes: tuple[int, ...] | None = None  # None: all spatial axes
     folds: tuple[int | str, ...] = (0,)
     trainer: str = "nnUNetTrainer"
     seed: int = 0
+    deep_supervision: bool = False  # whether the saved network still had it
+    prefix: str = ""  # of parameter names, as DDP ("module.") and torch.compile ("_orig_mod.") leave them
     plans_overrides: dict[str, Any] = field(default_factory=dict)  # merged into plans.json
     configuration_overrides: dict[str, Any] = field(default_factory=dict)  # merged into the configuration
 
@@ -64,8 +68,8 @@ def _architecture(spec: ModelFolderSpec) -> dict[str, Any]:
             "n_stages": n,
             "features_per_stage": list(spec.features),
             "conv_op": f"torch.nn.modules.conv.Conv{dim}d",
-            "kernel_sizes": [[3] * dim] * n,
-            "strides": [[1] * dim] + [[2] * dim] * (n - 1),
+            "kernel_sizes": [list(size) for size in spec.kernel_sizes or [[3] * dim] * n],
+            "strides": [list(step) for step in spec.strides or [[1] * dim] + [[2] * dim] * (n - 1)],
             **blocks,
             "n_conv_per_stage_decoder": [1] * (n - 1),
             "conv_bias": True,
@@ -167,10 +171,20 @@ def random_network(spec: ModelFolderSpec, *, seed: int) -> Any:
         architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
         len(spec.channels), heads, allow_init=True, deep_supervision=False,
     )  # fmt: skip
+    last = network.decoder.seg_layers[-1]
     with torch.no_grad():
-        for parameter in network.decoder.seg_layers[-1].parameters():
-            parameter.mul_(20).add_(torch.randn_like(parameter))
+        # centred, so that every head wins somewhere
+        logits = network(torch.randn((1, len(spec.channels), *spec.patch_size))).transpose(0, 1).flatten(1)
+        scale = 5 / logits.std(dim=1)
+        last.weight.mul_(scale.reshape(-1, *[1] * (last.weight.ndim - 1)))
+        last.bias.sub_(logits.mean(dim=1)).mul_(scale)
     return network
+
+
+def _weights(spec: ModelFolderSpec, *, seed: int) -> dict[str, Any]:
+    network = random_network(spec, seed=seed)
+    network.decoder.deep_supervision = spec.deep_supervision
+    return {spec.prefix + name: value for name, value in network.state_dict().items()}
 
 
 def write_model_folder(folder: Path, spec: ModelFolderSpec | None = None) -> Path:
@@ -188,7 +202,7 @@ def write_model_folder(folder: Path, spec: ModelFolderSpec | None = None) -> Pat
     for index, fold in enumerate(spec.folds):
         axes = tuple(range(spec.dimension)) if spec.mirror_axes is None else spec.mirror_axes
         checkpoint = {
-            "network_weights": random_network(spec, seed=spec.seed + index).state_dict(),
+            "network_weights": _weights(spec, seed=spec.seed + index),
             "current_epoch": 1,
             "init_args": {"plans": plans(spec), "configuration": spec.configuration, "fold": fold,
                           "dataset_json": dataset_json(spec)},

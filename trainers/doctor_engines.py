@@ -67,8 +67,8 @@ def _refused(subject: str, refused: list[str], answer: dict[str, Any]) -> Findin
     state = State.BROKEN if has_nvidia_gpu() else State.WARNING
     text = f"{', '.join(refused)} asked for, but it cannot be used: {_reason(answer)}"
     remedy = (
-        'pip install "nnunet-losses[cuda]" brings the libraries of CUDA 13 ([cuda12]: of CUDA 12); the driver must '
-        "be recent enough. Without a GPU install nnunet-losses[cpu] instead."
+        'pip install "nnunet-losses[cuda]" brings the libraries of CUDA 13 ([cuda12]: of CUDA 12) and needs '
+        "a recent driver. Without a GPU install nnunet-losses[cpu] instead."
     )
     return Finding(subject, state, text, remedy)
 

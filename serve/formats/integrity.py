@@ -1,14 +1,19 @@
 """Whether a file is whole, in one pass: hash, decompression with its check sums, length.
 
 ITK reads a truncated, a bit-flipped and a wrongly check-summed ``.nii.gz`` without a word, and fills the rest
-of the volume with zeros. So every file is read to its end here first, with a budget on what comes out.
+of the volume with zeros; of a NIfTI file it also turns voxels that are not finite into zeros. So every
+file is read to its end here first, with a budget on what comes out.
 """
 
 from __future__ import annotations
 
 import bz2
+import math
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 
@@ -17,6 +22,8 @@ from .layout import REMEDY_EXPORT, Codec, Layout, Notes, corrupt, truncated
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from .limits import Limits
 
@@ -80,7 +87,15 @@ def _unpack_head(packed: bytes) -> bytes:
     return head
 
 
-def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> Notes:
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What was found in a whole file: warnings, and which voxels (flat, in its order) are not finite."""
+
+    warnings: Notes
+    non_finite: NDArray[np.intp]
+
+
+def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> Whole:
     """Read the file to its end, and compare what comes out with what its header announces.
 
     Args:
@@ -89,21 +104,47 @@ def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> 
         limits: budgets, checked before and while unpacking.
         digest: receives every byte of the file.
 
-    Returns:
-        Warnings: (code, sentence) for bytes that follow the voxels, fewer than a slice.
-
     Raises:
         Refusal: for a file that is too large, incomplete, damaged, or holds other voxels than it announces.
     """
     expected = layout.expected_bytes
     limits.check_decoded(path.name, expected)
-    observed = 0
-    for size in _unpacked_sizes(path, layout, digest):
-        observed += size
-        limits.check_decoded(path.name, observed)
-    if observed < expected:
-        raise truncated(path.name, observed, expected)
-    return _surplus(path.name, observed - expected, layout)
+    voxels = _Voxels(layout)
+    for piece in _unpacked(path, layout, digest):
+        voxels.add(piece)
+        limits.check_decoded(path.name, voxels.bytes)
+    if voxels.bytes < expected:
+        raise truncated(path.name, voxels.bytes, expected)
+    return Whole(_surplus(path.name, voxels.bytes - expected, layout), voxels.non_finite())
+
+
+class _Voxels:
+    """Counts bytes, and finds floating-point voxels that are not finite."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.bytes = 0
+        self._layout = layout
+        self._rest = b""
+        self._seen = 0
+        self._found: list[NDArray[np.intp]] = []
+
+    def add(self, piece: bytes) -> None:
+        skip = max(0, self._layout.voxels_at - self.bytes)
+        self.bytes += len(piece)
+        if self._layout.floating is not None:
+            self._examine(self._rest + piece[skip:], np.dtype(self._layout.floating))
+
+    def _examine(self, data: bytes, dtype: np.dtype[Any]) -> None:
+        count = len(data) // dtype.itemsize
+        broken = np.flatnonzero(~np.isfinite(np.frombuffer(data, dtype, count)))
+        if broken.size:
+            self._found.append(broken + self._seen)
+        self._seen += count
+        self._rest = data[count * dtype.itemsize :]
+
+    def non_finite(self) -> NDArray[np.intp]:
+        found = np.concatenate(self._found) if self._found else np.empty(0, np.intp)
+        return found[found < math.prod(self._layout.sizes)]
 
 
 def _surplus(name: str, surplus: int, layout: Layout) -> Notes:
@@ -119,15 +160,15 @@ def _surplus(name: str, surplus: int, layout: Layout) -> Notes:
     return (("input.surplus_bytes", f"{name} has {surplus} bytes after its voxels; they were ignored."),)
 
 
-def _unpacked_sizes(path: Path, layout: Layout, digest: Hash) -> Iterator[int]:
-    """Yield the sizes of the pieces that come out of the packed part, while hashing the whole file."""
+def _unpacked(path: Path, layout: Layout, digest: Hash) -> Iterator[bytes]:
+    """Yield the pieces that come out of the packed part, while hashing the whole file."""
     unpacker = _unpacker(path.name, layout.codec)
     skip = layout.packed_at
     for chunk in read_chunks(path):
         digest.update(chunk)
         packed = chunk[skip:]
         skip = max(0, skip - len(chunk))
-        yield from unpacker.sizes(packed)
+        yield from unpacker.unpack(packed)
     unpacker.finish()
 
 
@@ -138,9 +179,9 @@ def _unpacker(name: str, codec: Codec) -> Unpacker | Plain:
 class Plain:
     """Bytes that are not packed."""
 
-    def sizes(self, data: bytes) -> Iterator[int]:
-        """Yield the number of bytes."""
-        yield len(data)
+    def unpack(self, data: bytes) -> Iterator[bytes]:
+        """Yield the bytes."""
+        yield data
 
     def finish(self) -> None:
         """There is nothing to check."""
@@ -159,15 +200,15 @@ class Unpacker:
     def _fresh(self) -> _Stream:
         return _Deflate() if self._codec is Codec.DEFLATE else _Bzip2()
 
-    def sizes(self, data: bytes) -> Iterator[int]:
-        """Unpack a piece; yields the sizes of what comes out."""
+    def unpack(self, data: bytes) -> Iterator[bytes]:
+        """Unpack a piece; yields what comes out, in pieces."""
         try:
             yield from self._unpack(data)
         except (zlib.error, OSError) as error:
             what = "its check sum or its compression is wrong, so its contents cannot be trusted."
             raise corrupt(self._name, what, observed=str(error)) from error
 
-    def _unpack(self, data: bytes) -> Iterator[int]:
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
         while data or self._stream.pending:
             if self._stream.ended:  # another member follows, or zeros that fill up a block
                 data = data.lstrip(b"\0")
@@ -175,9 +216,9 @@ class Unpacker:
                     return
                 self._stream = self._fresh()
             self._begun = True
-            size, data = self._stream.unpack(data)
-            self._produced += size
-            yield size
+            piece, data = self._stream.unpack(data)
+            self._produced += len(piece)
+            yield piece
 
     def finish(self) -> None:
         """Refuse a stream that has not reached its end."""
@@ -192,7 +233,7 @@ class _Stream(Protocol):
     @property
     def pending(self) -> bool: ...
 
-    def unpack(self, data: bytes) -> tuple[int, bytes]: ...
+    def unpack(self, data: bytes) -> tuple[bytes, bytes]: ...
 
 
 class _Deflate:
@@ -208,10 +249,10 @@ class _Deflate:
     def pending(self) -> bool:
         return self._filled and not self._stream.eof
 
-    def unpack(self, data: bytes) -> tuple[int, bytes]:
-        size = len(self._stream.decompress(data, CHUNK))
-        self._filled = size == CHUNK
-        return size, self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+    def unpack(self, data: bytes) -> tuple[bytes, bytes]:
+        piece = self._stream.decompress(data, CHUNK)
+        self._filled = len(piece) == CHUNK
+        return piece, self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
 
 
 class _Bzip2:
@@ -226,6 +267,6 @@ class _Bzip2:
     def pending(self) -> bool:
         return not (self._stream.needs_input or self._stream.eof)
 
-    def unpack(self, data: bytes) -> tuple[int, bytes]:
-        size = len(self._stream.decompress(data, CHUNK))
-        return size, self._stream.unused_data if self._stream.eof else b""
+    def unpack(self, data: bytes) -> tuple[bytes, bytes]:
+        piece = self._stream.decompress(data, CHUNK)
+        return piece, self._stream.unused_data if self._stream.eof else b""

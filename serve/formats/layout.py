@@ -30,7 +30,8 @@ class Layout:
     """Where the voxels of a file lie.
 
     ``sizes`` are in the file's order (x first). The packed part begins at ``packed_at`` in the file; in what
-    comes out, the voxels begin at ``voxels_at``.
+    comes out, the voxels begin at ``voxels_at``. ``floating`` is their NumPy type where ITK would hide
+    that some are not finite.
     """
 
     sizes: tuple[int, ...]
@@ -39,6 +40,7 @@ class Layout:
     packed_at: int
     voxels_at: int
     warnings: Notes = ()
+    floating: str | None = None
 
     @property
     def expected_bytes(self) -> int:

@@ -28,6 +28,7 @@ FIRST_VOXEL = 348  # the standard asks for 352; ITK reads nearer ones from 348 o
 NIFTI_2_HEADER_BYTES = 540
 
 # datatype code -> bytes of a voxel
+FLOATING: Mapping[int, str] = {16: "f4", 64: "f8"}  # datatype code -> NumPy type
 SCALARS: Mapping[int, int] = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
 OTHERS: Mapping[int, str] = {
     1: "single bits",
@@ -69,6 +70,7 @@ def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
         packed_at=0,
         voxels_at=int(offset),
         warnings=_scaling_warnings(name, slope, intercept),
+        floating=order + FLOATING[datatype] if datatype in FLOATING else None,
     )
 
 

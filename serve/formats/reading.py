@@ -40,7 +40,8 @@ def read_image(files: Sequence[Path], *, reader: Reader, limits: Limits = Limits
         limits: budgets, checked before anything is allocated.
 
     Returns:
-        The image: float32 (channels, z, y, x), spacing (z, y, x) in millimetres.
+        The image: float32 (channels, z, y, x), spacing (z, y, x) in millimetres. One thing is told that
+        nnU-Net does not get to see: of NIfTI files, voxels that are not finite are NaN here, and 0 there.
 
     Raises:
         Refusal: ``input.*`` for files that cannot be read or trusted, ``contract.geometry_mismatch`` for

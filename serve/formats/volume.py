@@ -69,9 +69,12 @@ def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash) -> Dec
     """
     check_exists(path, limits)
     layout = _layout(path, ending)
-    warnings = layout.warnings + check_whole(path, layout, limits=limits, digest=digest)
+    whole = check_whole(path, layout, limits=limits, digest=digest)
     geometry = _geometry(path)
     voxels = _voxels(path)
+    if whole.non_finite.size:  # ITK made them 0: the contract shall see them
+        voxels.ravel()[whole.non_finite] = np.nan
+    warnings = layout.warnings + whole.warnings
     return Decoded(voxels.reshape(1, *_spatial(voxels)), _array_spacing(geometry), geometry, warnings)
 
 

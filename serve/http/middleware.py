@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from .logs import REQUEST_ID, log_event
-from .problems import internal_error
+from .problems import internal_error, stopping
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
+PROBES = {"/v2/health/live", "/v2/health/ready", "/v2/models/{model}/ready", "/healthz", "/readyz"}
 
 
 class RequestContext:
@@ -53,6 +55,10 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if status is None:
+                await stopping().response(request_id=request_id)(scope, receive, send_with_id)
+            raise
         except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
             log_event("unexpected", level=logging.ERROR, error=error)
             if status is None:
@@ -62,11 +68,16 @@ class RequestContext:
 
 
 def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
-    """Log the route's template: the path itself may hold anything."""
+    """Log the route's template: the path itself may hold anything. Probes, asked for ever, only to debug."""
     route = getattr(scope.get("route"), "path", None)
-    notes = scope["state"].get("notes", {})
     log_event(
-        "request", method=scope["method"], route=route, status=status, seconds=round(seconds, 4), **notes
+        "request",
+        level=logging.DEBUG if route in PROBES else logging.INFO,
+        method=scope["method"],
+        route=route,
+        status=status,
+        seconds=round(seconds, 4),
+        **scope["state"].get("notes", {}),
     )
 
 

@@ -38,6 +38,7 @@ class ServiceCode(StrEnum):
     MODEL_NOT_READY = "model.not_ready"
     SERVICE_NOT_READY = "service.not_ready"
     SERVICE_BUSY = "service.busy"
+    SERVICE_STOPPING = "service.stopping"
     SERVICE_STORAGE_FULL = "service.storage_full"
     PREDICTION_TIMEOUT = "prediction.timeout"
     INTERNAL = "internal"
@@ -87,6 +88,7 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     ServiceCode.MODEL_NOT_READY: ProblemType(503, "The model is not ready"),
     ServiceCode.SERVICE_NOT_READY: ProblemType(503, "Not every model is ready"),
     ServiceCode.SERVICE_BUSY: ProblemType(503, "All places are taken"),
+    ServiceCode.SERVICE_STOPPING: ProblemType(503, "The server is being stopped"),
     ServiceCode.SERVICE_STORAGE_FULL: ProblemType(507, "The server's disk is full"),
     ServiceCode.PREDICTION_TIMEOUT: ProblemType(504, "The prediction took too long"),
     ServiceCode.INTERNAL: ProblemType(500, "Something went wrong in the service"),
@@ -142,6 +144,15 @@ class ProblemDocument:
         content = self.content(request_id=request_id)
         body = to_json(content, inf_nan_mode="strings", fallback=str)
         return Response(body, content["status"], headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+
+def stopping() -> ProblemDocument:
+    """Say that there was no time left for this request."""
+    return ProblemDocument(
+        ServiceCode.SERVICE_STOPPING,
+        "The server was told to stop, and the request took longer than it could wait.",
+        remedy="Send the request again when the server is back.",
+    )
 
 
 def internal_error() -> ProblemDocument:

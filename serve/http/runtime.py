@@ -30,8 +30,8 @@ def openers(settings: Settings) -> Mapping[str, Opener]:
     """One function per bundle that opens it, by the bundle's file name (numbered where two are alike)."""
     found: dict[str, Opener] = {}
     for index, path in enumerate(settings.bundles):
-        label = path.name if path.name not in found else f"{path.name} ({index})"
-        found[label] = partial(BundleEngine.open, path, settings)
+        name = path.resolve().name
+        found[name if name not in found else f"{name} ({index})"] = partial(BundleEngine.open, path, settings)
     return found
 
 

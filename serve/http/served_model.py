@@ -119,6 +119,9 @@ class ServedModel:
         self._attempts.add(attempt)
         try:
             yield attempt
+        except BaseException:
+            attempt.abandon()  # where the task was cancelled, its thread still runs
+            raise
         finally:
             self._attempts.remove(attempt)
 

@@ -73,7 +73,7 @@ def _describe(path: Path) -> ModelDescription:
     try:
         return Bundle.load(path, verify=False).description
     except Refusal as refusal:
-        raise Unservable(f"{path.name} is not served ({refusal.code}): {refusal}") from refusal
+        raise Unservable(f"{path.resolve().name} is not served ({refusal.code}): {refusal}") from refusal
 
 
 def _listen(settings: Settings) -> socket.socket:

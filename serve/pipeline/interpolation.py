@@ -1,9 +1,9 @@
 """Interpolation along one axis, exactly as SciPy does it in several dimensions.
 
 Spline interpolation on a grid is linear and separable: resizing a volume is one small matrix per axis. The
-matrices are read off SciPy itself by interpolating unit vectors, so that boundaries, the spline prefilter and
-rounding are SciPy's own: `scipy.ndimage.zoom` with ``grid_mode=True``, which `skimage.transform.resize`
-calls, and `scipy.ndimage.map_coordinates`.
+cubic ones are read off SciPy itself by interpolating unit vectors, so that boundaries and the spline
+prefilter are SciPy's own. `scipy.ndimage.zoom` with ``grid_mode=True`` is what `skimage.transform.resize`
+calls, `scipy.ndimage.map_coordinates` what nnU-Net calls for a coarse axis.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Order = Literal[0, 1, 3]
 Signal = NDArray[np.float64]
+# input samples and their weights
+Tap = tuple[NDArray[np.intp], NDArray[np.float64]]
+Neighbour = Tap | tuple[NDArray[np.intp], None]
 
 # Output rows that share one product: the matrices are banded, so small blocks skip most of the zeros.
 _BLOCK = 48
@@ -37,11 +40,13 @@ class AxisMap:
         size: number of input samples.
         weights: (output samples, input samples); None where each output sample copies one input sample.
         indices: that input sample, for each output sample; used where ``weights`` is None.
+        taps: of a linear interpolation: lower and upper neighbours of the output samples.
     """
 
     size: int
     weights: NDArray[np.float64] | None
     indices: NDArray[np.intp]
+    taps: tuple[Tap, Tap] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -61,6 +66,17 @@ class AxisMap:
             columns = _support(self.weights[rows])
             blocks.append((rows, columns, np.ascontiguousarray(self.weights[rows, columns])))
         return blocks
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether an output sample depends on no more than two neighbouring input samples."""
+        return self.weights is None or self.taps is not None
+
+    def neighbours(self, places: NDArray[np.intp]) -> list[Neighbour]:
+        """Input samples that output samples depend on, with their weights; of a linear map only."""
+        if self.taps is None:
+            return [(self.indices[places], None)]
+        return [(indices[places], weights[places]) for indices, weights in self.taps]
 
     def rows(self, start: int, stop: int) -> tuple[slice, AxisMap]:
         """Restrict to output samples [start, stop): the input samples these need, and the map from them."""
@@ -116,32 +132,50 @@ def resize_axis(size: int, new_size: int, order: Order) -> AxisMap:
                [0.25, 0.75],
                [0.  , 1.  ]])
     """
+    if size == new_size:
+        return AxisMap(size, None, np.arange(size))
+    if order == 1:
+        return _linear((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, size)
 
     def zoom(signal: Signal) -> Signal:
         result = ndimage.zoom(signal, new_size / size, order=order, mode="nearest", grid_mode=True)
         return np.asarray(result, np.float64)
 
-    return _read_off(zoom, (size, new_size), order)
+    return _read_off(zoom, size, order)
 
 
 @lru_cache(maxsize=64)
 def map_axis(size: int, new_size: int, order: Order) -> AxisMap:
     """The coarse axis of nnU-Net's separate z: `map_coordinates` with ``mode="nearest"``."""
+    if size == new_size:
+        return AxisMap(size, None, np.arange(size))
     # in nnU-Net's order of operations, since nearest neighbours depend on the last bit
     coordinates = float(size) / new_size * (np.arange(new_size) + 0.5) - 0.5
+    if order == 1:
+        return _linear(coordinates, size)
 
     def sample(signal: Signal) -> Signal:
         result = ndimage.map_coordinates(signal, coordinates[np.newaxis], order=order, mode="nearest")
         return np.asarray(result, np.float64)
 
-    return _read_off(sample, (size, new_size), order)
+    return _read_off(sample, size, order)
 
 
-def _read_off(interpolate: Callable[[Signal], Signal], sizes: tuple[int, int], order: Order) -> AxisMap:
-    """Find the matrix of a linear interpolation from what it makes of unit vectors."""
-    size, new_size = sizes
-    if size == new_size:
-        return AxisMap(size, None, np.arange(size))
+def _linear(coordinates: NDArray[Any], size: int) -> AxisMap:
+    """Linear interpolation at coordinates; beyond the ends both neighbours are the last sample."""
+    floor = np.floor(coordinates)
+    lower, upper = (np.clip(floor + step, 0, size - 1).astype(np.intp) for step in (0, 1))
+    lower_weight = 1 - (coordinates - floor)
+    upper_weight = 1 - lower_weight  # not the fraction itself: SciPy's differs in the last bit
+    weights = np.zeros((len(coordinates), size))
+    rows = np.arange(len(coordinates))
+    weights[rows, lower] += lower_weight
+    weights[rows, upper] += upper_weight
+    return AxisMap(size, weights, lower, ((lower, lower_weight), (upper, upper_weight)))
+
+
+def _read_off(interpolate: Callable[[Signal], Signal], size: int, order: Order) -> AxisMap:
+    """Find the matrix of a linear operation from what it makes of unit vectors."""
     if order == 0:
         return AxisMap(size, None, interpolate(np.arange(size, dtype=np.float64)).astype(np.intp))
     weights = np.stack([interpolate(unit) for unit in np.eye(size)], axis=1)

@@ -1,4 +1,10 @@
-"""From stitched logits to the mask on the image's grid, slab by slab."""
+"""From stitched logits to the mask on the image's grid, slab by slab.
+
+nnU-Net resamples the logits in float64, rounds them to float16 and lets the first of the largest win. Done
+for all voxels this is slow and holds every class at once. Here float32 finds the voxels where rounding cannot
+change the winner, and only the doubtful rest is computed again, in nnU-Net's own order of operations. The
+mask is the same.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.schema import Head, ModelDescription
+from nnunet_losses.serve.schema import Head
+
+from .slabs import slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from .resample import Resize
+    from nnunet_losses.serve.schema import ModelDescription
 
-# output voxels whose logits are held at once, for one class
-_SLAB_VOXELS = 2_000_000
+    from .resample import Resize
+    from .slabs import Slab
+
+# beyond this share of doubtful voxels, computing all of them again is faster than computing them one by one
+_MANY = 0.1
+# distance of two neighbouring float16 numbers, as a share of the larger one (1 % to spare), and at least
+_HALF_STEP, _SMALLEST_STEP = 1.01 * 2.0**-10, 2.0**-24
+# smallest float16 whose sigmoid, computed in float32, exceeds one half
+SIGMOID_THRESHOLD = np.float16(2.0**-23)
 
 
 def mask_dtype(description: ModelDescription) -> type[np.uint8 | np.uint16]:
@@ -28,11 +43,11 @@ def mask_dtype(description: ModelDescription) -> type[np.uint8 | np.uint16]:
 def label_mask(logits: NDArray[Any], resize: Resize, description: ModelDescription) -> NDArray[Any]:
     """Resample logits and decide for a label at each voxel.
 
-    The resampled logits are rounded to the dtype of the logits (float16 as in nnU-Net) before they are
-    compared; of equal ones the first wins. No more than a slab of one class is held at a time.
+    The resampled logits count as rounded to the dtype of the logits (float16 as in nnU-Net); of equal ones
+    the first wins. No more than a slab of one class is held at a time.
 
     Args:
-        logits: (heads, z, y, x).
+        logits: finite, (heads, z, y, x), float16 or float32.
         resize: way to the wanted grid.
         description: says whether heads are labels or overlapping regions.
 
@@ -40,52 +55,61 @@ def label_mask(logits: NDArray[Any], resize: Resize, description: ModelDescripti
         Mask (z, y, x) on the wanted grid.
     """
     mask = np.zeros(resize.shape, mask_dtype(description))
-    limits = [resize.limits(head.astype(np.float64)) for head in logits]
-    for rows, window, part in _slabs(resize):
-        values = (
-            _resampled(head[window], part, _within(limit, window, part))
-            for head, limit in zip(logits, limits, strict=True)
-        )
+    values = [label.value for label in sorted(description.labels, key=lambda label: label.channel)]
+    for slab in slabs(logits, resize):
         if description.head is Head.SOFTMAX:
-            _paint_best(mask[rows], values)
+            _paint_best(mask[slab.rows], slab)
         else:
-            _paint_regions(mask[rows], values, description)
+            _paint_regions(mask[slab.rows], slab, values)
     return mask
 
 
-def _slabs(resize: Resize) -> Iterator[tuple[slice, slice, Resize]]:
-    depth, *plane = resize.shape
-    step = max(1, _SLAB_VOXELS // int(np.prod(plane)))
-    for start in range(0, depth, step):
-        stop = min(start + step, depth)
-        window, part = resize.rows(start, stop)
-        yield slice(start, stop), window, part
+def _paint_best(mask: NDArray[Any], slab: Slab) -> None:
+    """Arg max over heads."""
+    if slab.has_points:
+        places = _few(_paint_by_margin(mask, slab))
+        if places is not None:
+            mask[places] = slab.at(slice(None), places).argmax(axis=0)
+            return
+    best = slab.rounded(0)
+    mask[...] = 0
+    for label in range(1, slab.heads):
+        value = slab.rounded(label)
+        np.copyto(mask, mask.dtype.type(label), where=value > best)
+        np.maximum(best, value, out=best)
 
 
-def _within(limits: Any, window: slice, part: Resize) -> Any:
-    """Limits of the slices in a window, where every slice has its own."""
-    if limits is None or part.last != 0:
-        return limits
-    return tuple(limit[window] for limit in limits)
+def _paint_by_margin(mask: NDArray[Any], slab: Slab) -> NDArray[np.bool_]:
+    """Arg max in float32; return where rounding may decide otherwise."""
+    best = slab.single(0)
+    second = np.full_like(best, -np.inf)
+    for label in range(1, slab.heads):
+        value = slab.single(label)
+        np.copyto(mask, mask.dtype.type(label), where=value > best)
+        np.maximum(second, np.minimum(best, value), out=second)
+        np.maximum(best, value, out=best)
+    margin = np.subtract(best, second, out=second)
+    return margin <= np.abs(best, out=best) * np.float32(_HALF_STEP) + np.float32(slab.error + _SMALLEST_STEP)
 
 
-def _resampled(head: NDArray[Any], part: Resize, limits: Any) -> NDArray[np.float32]:
-    if part.is_identity:
-        return head.astype(np.float32)
-    return part(head.astype(np.float64), limits).astype(head.dtype).astype(np.float32)
+def _paint_regions(mask: NDArray[Any], slab: Slab, values: Sequence[int]) -> None:
+    """One threshold per region, painted in order: later regions lie on top."""
+    for region, value in enumerate(values):
+        np.copyto(mask, mask.dtype.type(value), where=_inside(slab, region))
 
 
-def _paint_best(mask: NDArray[Any], values: Iterator[NDArray[np.float32]]) -> None:
-    best = next(values)
-    for label, value in enumerate(values, start=1):
-        better = value > best
-        mask[better] = label
-        np.copyto(best, value, where=better)
+def _inside(slab: Slab, region: int) -> NDArray[np.bool_]:
+    if slab.has_points:
+        value = slab.single(region)
+        places = _few(np.abs(value) <= slab.error + 2 * SIGMOID_THRESHOLD)
+        if places is not None:
+            inside = value >= SIGMOID_THRESHOLD
+            inside[places] = slab.at(slice(region, region + 1), places)[0] >= SIGMOID_THRESHOLD
+            return inside
+    return slab.rounded(region) >= SIGMOID_THRESHOLD
 
 
-def _paint_regions(
-    mask: NDArray[Any], values: Iterator[NDArray[np.float32]], description: ModelDescription
-) -> None:
-    regions = sorted(description.labels, key=lambda label: label.channel)
-    for region, value in zip(regions, values, strict=True):
-        mask[1 / (1 + np.exp(-value)) > 0.5] = region.value
+def _few(doubtful: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...] | None:
+    """Places of the doubtful voxels, if they are few."""
+    many = np.count_nonzero(doubtful) > _MANY * doubtful.size
+    return None if many else np.nonzero(doubtful)

@@ -57,6 +57,8 @@ def _z_score(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> N
         volume /= max(std, _EPSILON)
         return
     values = volume[inside]
+    if values.size == 0:  # a blank image has no statistics, and nothing to change
+        return
     volume[inside] = (values - values.mean()) / max(values.std(), _EPSILON)
 
 

@@ -8,21 +8,26 @@ As in skimage, a cubic result is clipped to the range of its input: per channel,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .interpolation import AxisMap, map_axis, resize_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from nnunet_losses.serve.schema import Resampling
+
+# smallest and largest values that a result may have; None: whatever comes out
+Limits = tuple[NDArray[Any], NDArray[Any]] | None
 
 # nnU-Net: spacings that differ by more than this factor are resampled in two steps
 ANISOTROPY_THRESHOLD = 3
+
+_SLICES = 16
 
 
 def new_shape(
@@ -87,13 +92,18 @@ class Resize:
         """Whether nothing is resampled."""
         return all(axis_map.is_identity for axis_map in self.maps)
 
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether a voxel of the result depends on no more than two neighbours along each axis."""
+        return self.clipped_axes is None and all(axis_map.is_linear for axis_map in self.maps)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of the result."""
         z, y, x = (len(axis_map) for axis_map in self.maps)
         return z, y, x
 
-    def limits(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def limits(self, volume: NDArray[Any]) -> Limits:
         """Clipping range of a volume (z, y, x): three axes, of length 1 where the range is taken over."""
         if self.clipped_axes is None:
             return None
@@ -102,9 +112,7 @@ class Resize:
             volume.max(axis=self.clipped_axes, keepdims=True),
         )
 
-    def __call__(
-        self, volume: NDArray[Any], limits: tuple[NDArray[Any], NDArray[Any]] | None
-    ) -> NDArray[Any]:
+    def __call__(self, volume: NDArray[Any], limits: Limits) -> NDArray[Any]:
         """Resize a float32 or float64 volume (z, y, x) and clip it to the limits."""
         # growing axes last, so that as little as possible is computed
         order = sorted(
@@ -123,7 +131,7 @@ class Resize:
         return window, Resize((first, *self.maps[1:]), self.clipped_axes, self.last)
 
 
-def _clip(volume: NDArray[Any], limits: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:
+def _clip(volume: NDArray[Any], limits: Limits) -> NDArray[Any]:
     return volume if limits is None else np.clip(volume, *limits)
 
 
@@ -157,6 +165,22 @@ def resample_image(image: NDArray[np.float32], resize: Resize) -> NDArray[np.flo
         return image
     result = np.empty((len(image), *resize.shape), np.float32)
     for channel, volume in enumerate(image):
-        exact = volume.astype(np.float64)
-        result[channel] = resize(exact, resize.limits(exact))
+        result[channel] = _resample_channel(volume, resize)
     return result
+
+
+def _resample_channel(volume: NDArray[np.float32], resize: Resize) -> NDArray[np.float64]:
+    """Resize (z, y, x) in float64: two axes a few slices at a time, so that little is held, then one."""
+    axis = resize.last or 0
+    limits = resize.limits(volume)
+    parts = []
+    for start in range(0, volume.shape[axis], _SLICES):
+        chunk = (slice(None),) * axis + (slice(start, start + _SLICES),)
+        part = volume[chunk].astype(np.float64)
+        for other in {0, 1, 2} - {axis}:
+            part = resize.maps[other].apply(part, other)
+        if resize.last is not None and limits is not None:
+            part = np.clip(part, limits[0][chunk], limits[1][chunk])
+        parts.append(part)
+    whole = resize.maps[axis].apply(np.concatenate(parts, axis), axis)
+    return whole if resize.last is not None else _clip(whole, limits)

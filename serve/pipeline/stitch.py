@@ -14,6 +14,7 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 
+from .half import largest_magnitude
 from .tiles import Slices, gaussian_weights, mirrorings, pad_to_patch, tile_slices
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Stitcher:
 
 
 def _require_finite(logits: NDArray[Any]) -> None:
-    if not np.isfinite(logits).all():
+    if not np.isfinite(largest_magnitude(logits)):
         raise Refusal(
             Code.BACKEND_FAILED,
             f"The stitched logits hold infinite values or none at all: {logits.dtype} sums overflowed, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from nnunet_losses.serve.answer import Warning_
 from nnunet_losses.serve.schema import Normalization
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,17 +19,12 @@ if TYPE_CHECKING:
 
 SPACING_FACTOR = 2.0  # beyond the training images' smallest and largest spacing
 EXTENT_FACTOR = 2.0  # beyond their smallest and largest extent
-# The image's contrast against the foreground's in training. Where normalisation takes the scale out, only
-# different units are worth a word.
-CONTRAST_FACTORS: Mapping[Normalization, float] = {
-    Normalization.CT: 10.0,
-    Normalization.NONE: 10.0,
-    Normalization.RGB_0_1: 10.0,
-    Normalization.Z_SCORE: 1000.0,
-    Normalization.RESCALE_0_1: 1000.0,
-}
+CONTRAST_FACTOR = 10.0  # by which the image's contrast may be smaller than the foreground's in training
+BEYOND_FACTOR = 50.0  # how many widths of the foreground's range an image may reach beyond that range
+# normalisations that take the scale out: a small contrast means nothing
 SCALE_FREE = (Normalization.Z_SCORE, Normalization.RESCALE_0_1)
 SAMPLED_VOXELS = 1_000_000
+FEWEST_VOXELS = 1000  # of a sample
 AXES = ("z", "y", "x")
 
 
@@ -109,28 +104,32 @@ def _ranges(low: Sequence[float], high: Sequence[float], axes: Sequence[int]) ->
 
 
 def _intensity_warnings(voxels: NDArray[np.float32], channel: Channel) -> Iterator[Warning_]:
-    """Compare the image's central 99 % with the foreground's in training: another unit or modality?"""
-    trained = (channel.percentile_00_5, channel.percentile_99_5)
-    if trained[0] is None or trained[1] is None or trained[0] >= trained[1]:
+    """Compare the central 99 % with the foreground in training: another unit or modality?"""
+    low, high = channel.percentile_00_5, channel.percentile_99_5
+    if low is None or high is None or low >= high:
         return
-    step = max(1, voxels.size // SAMPLED_VOXELS)
-    low, high = (float(value) for value in np.percentile(voxels.ravel()[::step], (0.5, 99.5)))
-    contrast, usual = max(high - low, float(voxels.max() - voxels.min()) / 1000), trained[1] - trained[0]
-    factor = CONTRAST_FACTORS[channel.normalization]
-    apart = channel.normalization not in SCALE_FREE and (high < trained[0] or low > trained[1])
-    if apart or contrast < usual / factor or contrast > usual * max(factor, 100.0):
-        yield _intensity_warning(channel, (low, high), (trained[0], trained[1]), factor)
+    observed, width = _central_range(voxels), high - low
+    apart = observed[1] < low or observed[0] > high
+    beyond = max(low - observed[0], observed[1] - high) > BEYOND_FACTOR * width
+    flat = observed[1] - observed[0] < width / CONTRAST_FACTOR
+    if apart or beyond or (flat and channel.normalization not in SCALE_FREE):
+        yield Warning_(
+            code="input.intensity_unusual",
+            message=(
+                f"{channel.name} has intensities from {observed[0]:.4g} to {observed[1]:.4g}; the "
+                f"structures in the training images had {low:.4g} to {high:.4g}. "
+                "Unit, scaling or modality may be different."
+            ),
+            observed=list(observed),
+            expected={"foreground_in_training": [low, high], "beyond_factor": BEYOND_FACTOR},
+        )
 
 
-def _intensity_warning(
-    channel: Channel, observed: tuple[float, float], trained: tuple[float, float], factor: float
-) -> Warning_:
-    expected: dict[str, Any] = {"foreground_in_training": list(trained), "contrast_factor": factor}
-    sentence = (
-        f"The channel {channel.name} has intensities from {observed[0]:.4g} to {observed[1]:.4g}; the "
-        f"structures in the training images had {trained[0]:.4g} to {trained[1]:.4g}. "
-        "Unit, scaling or modality may be different."
-    )
-    return Warning_(
-        code="input.intensity_unusual", message=sentence, observed=list(observed), expected=expected
-    )
+def _central_range(voxels: NDArray[np.float32]) -> tuple[float, float]:
+    """0.5th and 99.5th percentile of the nonzero voxels, of an even sample where there are many."""
+    sample = voxels.ravel()[:: max(1, voxels.size // SAMPLED_VOXELS)]
+    values = sample[sample != 0]
+    if values.size < FEWEST_VOXELS:
+        values = voxels[voxels != 0]
+    low, high = np.percentile(values, (0.5, 99.5)) if values.size else (0.0, 0.0)
+    return float(low), float(high)

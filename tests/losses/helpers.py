@@ -23,6 +23,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "dice_ce": [{"phi": "BI", "w_ce": 0.5}, {"phi": "CI"}, {"phi": "BCI", "w_dice": 0.0}],
     "dice_focal": [{"phi": "BI", "gamma": 1}],
     "dice_topk": [{"phi": "BI", "k": 0.3}],
+    "sensitivity_specificity": [{"phi": phi, "w": 0.5} for phi in ("CI", "BI", "BCI")] + [{"smooth": 0}],
+    "focal_tversky": [{"phi": "BI", "gamma": 2}, {"phi": "CI", "gamma": 0.5}],
+    "asymmetric": [{"phi": "BCI", "beta": 0}],
+    "generalized_dice": [{"phi": "BI"}, {"weighting": "simple"}, {"weighting": "uniform", "smooth": 0}],
+    "penalty_gdice": [{"phi": "BI", "k": 0}],
+    "ce_dice": [{"phi": "BI"}],
+    "ce_to_dice_finetune": [{"fraction": 0}],
 }
 
 

@@ -10,7 +10,8 @@ import torch
 from nnunet_losses import create_loss, list_losses
 
 # Two voxels, two classes. p of the foreground 0.8 and 0.4; the truth is foreground, background.
-# For the foreground TP = 0.8, P = 1.2, G = 1, FP = 0.4, FN = 0.2; -log p_t = -log 0.8 and -log 0.6. smooth = 0.
+# So the foreground has TP = 0.8, P = 1.2, G = 1, FP = 0.4, FN = 0.2; -log p_t is -log 0.8 and -log 0.6.
+# smooth = 0.
 FOREGROUND = torch.tensor([0.8, 0.4], dtype=torch.float64).view(1, 1, 1, 2)
 TARGET = torch.tensor([1, 0]).view(1, 1, 1, 2)
 LOG8, LOG6 = -math.log(0.8), -math.log(0.6)
@@ -28,6 +29,19 @@ BY_HAND = {
     "dice_ce": ({"smooth": 0, "w_dice": 2, "w_ce": 3}, 2 * DICE + 3 * (LOG8 + LOG6) / 2),
     "dice_focal": ({"smooth": 0, "gamma": 1}, DICE + (0.2 * LOG8 + 0.4 * LOG6) / 2),
     "dice_topk": ({"smooth": 0, "k": 0.5}, DICE + LOG6),
+    "sensitivity_specificity": ({"smooth": 0, "w": 0.1}, 0.1 * 0.2**2 + 0.9 * 0.4**2),
+    "focal_tversky": ({"smooth": 0, "fp": 1, "fn": 1, "gamma": 2}, (1 - 0.8 / 1.4) ** 0.5),
+    "asymmetric": ({"smooth": 0, "beta": 2}, 1 - 0.8 / (0.8 + 0.2 * 0.4 + 0.8 * 0.2)),
+    # Both classes have one voxel, so equal weights: TP 0.8 and 0.6, P + G 2.2 and 1.8.
+    "generalized_dice": ({"smooth": 0}, 1 - 2 * 1.4 / 4),
+    "penalty_gdice": ({"smooth": 0, "k": 2}, 0.3 / (1 + 2 * 0.7)),
+    "ce_dice": ({"smooth": 0}, (DICE + (LOG8 + LOG6) / 2) / 2),
+    "ce_to_dice_linear": ({"smooth": 0}, (LOG8 + LOG6) / 2),  # before any epoch is told: the first
+    "ce_to_dice_finetune": ({"smooth": 0}, (LOG8 + LOG6) / 2),
+    "dice_image": ({"smooth": 0}, DICE),
+    "dice_class": ({"smooth": 0}, DICE),
+    "dice_batch": ({"smooth": 0}, DICE),
+    "dice_all": ({"smooth": 0}, DICE),
 }
 
 
@@ -38,7 +52,10 @@ def test_value_by_hand(key):
     assert create_loss(key, **params)(logits, TARGET).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("key", [key for key in list_losses() if key not in ("focal", "weighted_ce")])
+COUNT_CLASSES = ("focal", "weighted_ce", "generalized_dice", "penalty_gdice")
+
+
+@pytest.mark.parametrize("key", [key for key in list_losses() if key not in COUNT_CLASSES])
 def test_one_sigmoid_region_equals_two_softmax_classes(key):
     # With p = sigmoid(x) for the only region the sums are those above; class weights would not correspond.
     params, expected = BY_HAND[key]
@@ -119,3 +136,12 @@ def test_gradient_of_an_absent_class_depends_on_phi():
         (gradient,) = torch.autograd.grad(create_loss("dice", phi=phi)(logits, target), logits)
         push[phi] = gradient[0, 1].mean().item()  # the sample without foreground
     assert 0 < push["I"] < 1e-6 * push["BI"]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 4 / 3, 2.0])
+def test_focal_tversky_of_a_perfect_prediction_is_its_floor(gamma):
+    logits = torch.tensor([40.0, -40.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3).clone().requires_grad_()
+    value = create_loss("focal_tversky", gamma=gamma)(logits, torch.zeros(1, 1, 3, 3, dtype=torch.uint8))
+    value.backward()
+    assert value.item() == pytest.approx(1e-7 ** (1 / gamma), rel=1e-4)
+    assert logits.grad.isfinite().all()

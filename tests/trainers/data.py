@@ -50,7 +50,7 @@ def write_preprocessed(root: Path, spec: ModelFolderSpec) -> Path:
 
 
 def volumes(spec: ModelFolderSpec, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and labels (1, z, y, x) of a case: a block, half of it lesion, noise; some voxels ignored, some outside."""
+    """Image and labels (1, z, y, x): a block, half of it lesion, noise; some voxels ignored, some outside."""
     generator = np.random.default_rng(seed)
     shape = (2, 24, 40) if spec.dimension == 2 else (24, 24, 24)
     labels = np.zeros(shape, dtype=np.int8)

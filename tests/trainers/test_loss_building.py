@@ -1,10 +1,9 @@
-"""What LossTrainer builds: activation, ignore, phi, deep supervision, class weights. Values against nnU-Net's own loss."""
+"""What LossTrainer builds: activation, ignore, phi, deep supervision, class weights."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tests.trainers import data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.models import ModelFolderSpec
 
@@ -55,7 +55,7 @@ ALL_KINDS = pytest.mark.parametrize(
 def test_dice_ce_is_nnunets_loss_plus_one(
     spec: ModelFolderSpec, variant: str, trainer_of: Callable[..., Any]
 ) -> None:
-    """With an ignore label nnU-Net sums its binary cross-entropy over regions; without, and here, it is a mean."""
+    """With an ignore label nnU-Net sums its binary cross-entropy over regions; here it is a mean."""
     ours = trainer_of(f"nnUNetTrainerDiceCE{variant}", spec)
     ours.initialize()
     logits, targets = batch(ours)
@@ -135,7 +135,7 @@ def test_one_output_is_finite(trainer_of: Callable[..., Any]) -> None:
     assert trainer.loss(*batch(trainer)).isfinite()
 
 
-# --- class weights -----------------------------------------------------------------------------------------------
+# --- class weights ---
 
 
 def training_voxels(spec: ModelFolderSpec, *, regions: bool) -> np.ndarray:

@@ -198,6 +198,21 @@ def test_overflow_becomes_infinite_for_the_contract_to_refuse(tmp_path: Path) ->
     assert np.isinf(read(write(tmp_path / "a.nii", voxels)).data[0, 0, 0, 0])
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_itk_hides_voxels_that_are_not_finite_but_we_do_not(tmp_path: Path, dtype: str, ending: str) -> None:
+    voxels = np.full((40, 90, 100), 7.0)  # more than one piece of the pass over the file
+    broken = [(0, 0, 0), (17, 3, 5), (39, 89, 98), (39, 89, 99)]
+    for position, value in zip(broken, (np.nan, np.inf, -np.inf, np.nan), strict=True):
+        voxels[position] = value
+    header = nibabel.Nifti1Header(endianness=dtype[0])
+    header.set_data_dtype(dtype)
+    nibabel.save(nibabel.Nifti1Image(voxels.T.astype(dtype), np.eye(4), header), tmp_path / f"a{ending}")
+    read_back = read(tmp_path / f"a{ending}").data[0]
+    assert [tuple(index) for index in np.argwhere(np.isnan(read_back)).tolist()] == broken
+    assert (read_back[np.isfinite(read_back)] == 7).all()
+
+
 def test_read_mask(tmp_path: Path) -> None:
     mask = (noise() > 50).astype(np.uint8)
     np.testing.assert_array_equal(read_mask(write(tmp_path / "a.nii.gz", mask)), mask)

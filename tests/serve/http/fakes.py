@@ -180,7 +180,8 @@ def serving(
 @contextmanager
 def running(app: Any) -> Iterator[tuple[str, uvicorn.Server]]:
     """Run an application under uvicorn in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 2}
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -254,3 +254,16 @@ def test_stopping_answers_what_is_in_flight(tmp_path, gate: Gate) -> None:
         gate.release.set()
         assert reply.result(20).status_code == 200
     assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_ends_what_takes_too_long(tmp_path, gate: Gate) -> None:
+    with (
+        serving(FakeEngine(act=gate), folder=tmp_path) as service,
+        in_background(service.segment) as (reply,),
+    ):
+        wait_for(lambda: gate.running == 1)
+        service.server.should_exit = True
+        problem(reply.result(20), 503, "service.stopping")
+        wait_for(lambda: gate.running == 0)
+    assert gate.ended_by == ["ClientDisconnect"]
+    assert list(tmp_path.iterdir()) == []

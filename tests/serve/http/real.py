@@ -1,0 +1,75 @@
+"""A real bundle behind ``nnunet-losses serve``, in a process of its own that cannot import PyTorch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import SimpleITK as sitk
+
+from ...conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# None in sys.modules makes every import of the name fail
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "nnunetv2", "skimage"):
+    sys.modules[name] = None
+from nnunet_losses.cli import main
+main()
+"""
+
+
+class Server:
+    """The process, its address, its files."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, folder: Path, image: Path) -> None:
+        self.process = process
+        self.url = url
+        self.folder = folder
+        self.image = image
+        self.client = httpx.Client(base_url=url, timeout=60)
+
+    def segment(self, content: bytes, name: str = "image.nii.gz", **more: Any) -> httpx.Response:
+        return self.client.post("/v1/segment", files={"MRI": (name, content)}, **more)
+
+
+def write_image(path: Path) -> None:
+    """Write noise with a spacing and an origin of its own."""
+    file = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(9, 18, 20)).astype(np.float32))
+    file.SetSpacing((1.1, 0.9, 1.3))
+    file.SetOrigin((-12.0, 5.5, 3.25))
+    sitk.WriteImage(file, str(path))
+
+
+@contextmanager
+def started(bundle: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start the command, wait for its address, and end it as a service manager would."""
+    (folder / "uploads").mkdir()
+    options = ["--port", "0", "--threads", "1", "--backend", "cpu", "--max-body-mb", "1"]
+    variables = {"NNUNET_LOSSES_TEMPORARY_FOLDER": str(folder / "uploads"), "PYTHONWARNINGS": "error"}
+    with (
+        (folder / "log.jsonl").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-c", WITHOUT_TORCH, "serve", str(bundle), *options],
+            stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | variables, cwd=ROOT,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert address is not None, line
+            yield process, address.group()
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0

@@ -1,0 +1,109 @@
+"""The road from drawn data to proven bundles, by the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.serve.schema import Parity
+
+from ..reduced_plans import write_reduced_plans
+from .plan import PLANS
+from .process import assignments, output_of
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .process import Runner
+
+TRAINING_LIMIT = 1500.0  # seconds; a bound for slow machines, not an expectation
+
+
+def trainers_variable() -> dict[str, str]:
+    """Return the variable by which nnU-Net finds the trainers, as ``nnunet-losses env`` prints it."""
+    return assignments(output_of(["nnunet-losses", "env"]))
+
+
+def draw_data(plan: Plan, runner: Runner) -> None:
+    """Write phantoms. Lesions are the only label, so that a lesion-free case has an empty answer."""
+    flavour = plan.flavour
+    runner.run(
+        "nnunet-losses", "phantom", plan.raw.parent, "--dimension", flavour.dimension, "--labels", "lesion",
+        "--cases", flavour.cases, "--test-cases", flavour.test_cases, "--seed", plan.seed,
+        log="phantom", limit=120,
+    )  # fmt: skip
+
+
+def prepare(plan: Plan, runner: Runner) -> None:
+    """Plan and preprocess as nnU-Net does, then write smaller plans beside its own."""
+    runner.run(
+        "nnUNetv2_plan_and_preprocess", "-d", plan.dataset_id, "-c", plan.flavour.configuration,
+        "--verify_dataset_integrity", "-np", 1, "-npfp", 1,
+        log="preprocess", limit=600,
+    )  # fmt: skip
+    write_reduced_plans(plan.preprocessed, plan.flavour.reduction, name=PLANS)
+    runner.commands.append(_reduction_command(plan))
+
+
+def _reduction_command(plan: Plan) -> str:
+    small = plan.flavour.reduction
+    patch = " ".join(map(str, small.patch_size or ()))
+    features = " ".join(map(str, small.features))
+    return (
+        f"python -m tools.reduced_plans {plan.preprocessed} --name {PLANS} --features {features} "
+        f"--convolutions {small.convolutions} --patch {patch} --batch {small.batch_size}"
+    )
+
+
+def train(plan: Plan, runner: Runner) -> None:
+    """Train both models side by side with the stock command, each on its share of the cores."""
+    # nnUNetv2_train -device cpu takes all cores whatever OMP_NUM_THREADS says; two such trainings would spend
+    # their time waiting for each other. The limit holds.
+    threads = min(max((os.cpu_count() or 2) // len(plan.trainers), 1), 4)
+    variables = {"OMP_THREAD_LIMIT": str(threads), "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+    with ExitStack() as stack:
+        running = {
+            f"train {trainer}": stack.enter_context(
+                runner.started(
+                    "nnUNetv2_train", plan.dataset_id, plan.flavour.configuration, 0, "-tr", trainer,
+                    "-p", PLANS, "-device", "cpu",
+                    log=f"train {trainer}", variables=variables,
+                )
+            )
+            for trainer in plan.trainers
+        }  # fmt: skip
+        for log, process in running.items():
+            runner.wait(process, log=log, limit=TRAINING_LIMIT)
+
+
+def export(plan: Plan, runner: Runner, trainer: str) -> None:
+    """Export the trained model to a bundle."""
+    runner.run(
+        "nnunet-losses", "export", plan.model_folder(trainer), plan.bundle(trainer), "--folds", 0,
+        log=f"export {trainer}", limit=600,
+    )  # fmt: skip
+
+
+def verify(plan: Plan, runner: Runner, trainer: str) -> Parity:
+    """Compare the bundle with nnU-Net's own predictor on all test cases; a failed comparison is a result."""
+    runner.run(
+        "nnunet-losses", "verify", plan.bundle(trainer), plan.model_folder(trainer), plan.raw / "imagesTs",
+        log=f"verify {trainer}", limit=900, allowed=(0, 1),
+    )  # fmt: skip
+    return Parity.model_validate(describe(plan, trainer)["parity"])
+
+
+def describe(plan: Plan, trainer: str) -> dict[str, Any]:
+    """Return the bundle's own description."""
+    content: dict[str, Any] = json.loads((plan.bundle(trainer) / "model.json").read_text("utf-8"))
+    return content
+
+
+def predict(plan: Plan, runner: Runner, trainer: str) -> None:
+    """Answer all test cases without PyTorch."""
+    runner.run(
+        "nnunet-losses", "predict", plan.bundle(trainer), plan.raw / "imagesTs",
+        "--output", plan.predictions(trainer),
+        log=f"predict {trainer}", limit=600,
+    )  # fmt: skip
