@@ -9,7 +9,7 @@ import torch
 from .dice import dice_loss
 from .overlap import ratio
 from .ranks import mean_over_ranks
-from .schedule import increase, rebalance, rebalance_relative
+from .schedule import check_epoch, increase, rebalance, rebalance_relative
 from .spatial import SpatialLoss, foreground
 from .weighted import weighted_squares
 
@@ -111,6 +111,7 @@ class DiceBoundaryLoss(SpatialLoss):
 
     def set_epoch(self, epoch: int, num_epochs: int) -> None:
         """Set the weights of an epoch, counted from 0."""
+        check_epoch(epoch, num_epochs)
         schedule = self.params["schedule"]
         if schedule == "constant":
             dice, boundary = 1.0, CONSTANT_WEIGHT

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from .boundary import foreground_mean
 from .dice import dice_loss
-from .geometry.distance import distance_map
 from .loss import Loss
+from .prediction_distance import mask_distance
 from .ranks import sum_over_ranks
+from .schedule import check_epoch
 from .spatial import SpatialLoss, foreground
 from .weighted import weighted_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .geometry.distance import Spacing
     from .geometry.recipe import Geometry
     from .inputs import Inputs
 
@@ -38,12 +37,10 @@ def hausdorff_loss(inputs: Inputs, distances: tuple[Tensor, ...], *, alpha: floa
     return foreground_mean(inputs, weighted_squares(probabilities, truth, weights).sum())
 
 
-def prediction_distance(inputs: Inputs, spacing: Spacing) -> Tensor:
-    """Distance maps (B, F, *S) of the valid voxels with p > 0.5, without gradient."""
-    predicted = (foreground(inputs, inputs.probabilities.detach()) > 0.5).cpu().numpy()
-    masks = predicted.reshape(-1, *predicted.shape[2:])
-    maps = [distance_map(mask, spacing, threads=torch.get_num_threads()) for mask in masks]
-    return torch.from_numpy(np.stack(maps).reshape(predicted.shape)).to(inputs.logits.device)
+def two_sided_distances(inputs: Inputs, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Distance maps of the truth and of the valid voxels with p > 0.5, the latter without gradient."""
+    predicted = foreground(inputs, inputs.probabilities.detach()) > 0.5
+    return geometry["distance"], mask_distance(predicted, geometry.spacing)
 
 
 def erosion_loss(inputs: Inputs, *, erosions: int, alpha: float) -> Tensor:
@@ -99,8 +96,7 @@ class HausdorffDTLoss(SpatialLoss):
 
     def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
         """Return the loss of a prepared batch and its geometry."""
-        maps = (geometry["distance"], prediction_distance(inputs, geometry.spacing))
-        return hausdorff_loss(inputs, maps, alpha=self.params["alpha"])
+        return hausdorff_loss(inputs, two_sided_distances(inputs, geometry), alpha=self.params["alpha"])
 
 
 class HausdorffOneSidedLoss(SpatialLoss):
@@ -168,8 +164,9 @@ class DiceHausdorffLoss(SpatialLoss):
         """The weights of this epoch."""
         return {"dice": float(self.dice_weight), "hausdorff": 1.0}
 
-    def set_epoch(self, epoch: int, num_epochs: int) -> None:  # noqa: ARG002 - the ratio knows no end
+    def set_epoch(self, epoch: int, num_epochs: int) -> None:
         """Begin an epoch, counted from 0: take the ratio of what was recorded since the last one began."""
+        check_epoch(epoch, num_epochs)
         if epoch == 0:
             self.dice_weight.fill_(1)
         elif epoch != int(self.epoch):
@@ -179,8 +176,7 @@ class DiceHausdorffLoss(SpatialLoss):
 
     def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
         """Return the loss of a prepared batch and its geometry."""
-        maps = (geometry["distance"], prediction_distance(inputs, geometry.spacing))
-        hausdorff = hausdorff_loss(inputs, maps, alpha=2)
+        hausdorff = hausdorff_loss(inputs, two_sided_distances(inputs, geometry), alpha=2)
         dice = dice_loss(inputs, **self.region)
         if self.training and hausdorff.requires_grad:
             self.record(hausdorff, dice)

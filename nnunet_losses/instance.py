@@ -10,7 +10,7 @@ from .compound import dice_ce_loss
 from .dice import dice_loss
 from .overlap import ratio
 from .ranks import mean_over_ranks, sum_over_ranks
-from .schedule import warm_up
+from .schedule import check_epoch, warm_up
 from .segments import Segments
 from .spatial import SpatialLoss, foreground
 
@@ -188,8 +188,9 @@ class CATMILLoss(SpatialLoss):
         super().__init__(**settings)
         self.set_epoch(0, 1)
 
-    def set_epoch(self, epoch: int, num_epochs: int) -> None:  # noqa: ARG002 - the warm-up has its own length
+    def set_epoch(self, epoch: int, num_epochs: int) -> None:
         """Set the weights of an epoch, counted from 0."""
+        check_epoch(epoch, num_epochs)
         cat = self.params["w_cat"] * warm_up(epoch, self.params["warmup"])
         self.weights = {"cat": cat, "mil": self.params["w_mil"]}
 
