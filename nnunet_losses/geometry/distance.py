@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import edt
 import numpy as np
@@ -14,6 +14,8 @@ Mask: TypeAlias = "NDArray[np.bool_]"
 Ids: TypeAlias = "NDArray[np.int32]"
 Distances: TypeAlias = "NDArray[np.float32]"
 Spacing: TypeAlias = "tuple[float, ...] | None"
+
+ROUNDING = 1e-5  # relative; distances that differ by less are equal
 
 
 def distance_map(mask: Mask, spacing: Spacing = None, *, threads: int = 1) -> Distances:
@@ -114,6 +116,9 @@ def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing 
         if inside.size:
             deepest[region], nearest[region] = inside.max(), inside.min()
     depth = deepest - nearest
-    deepest[depth == 0] += 1  # so that the quotient is 1 there
-    depth[depth == 0] = 1
-    return cast("Distances", (deepest[labels] - distances) / depth[labels])
+    flat = depth <= ROUNDING * deepest
+    depth[flat] = 1
+    proximity: Distances = (deepest[labels] - distances) / depth[labels]
+    if flat.any():
+        proximity[flat[labels]] = 1
+    return proximity
