@@ -123,7 +123,7 @@ def test_both_predict_commands_find_the_trainer_and_agree(hooked: Workplace) -> 
 
 
 def test_variable_and_repair_train_and_register_predicts(planned: Workplace, tmp_path: Path) -> None:
-    """Without the trainers' hook: nnUNet_extTrainer in a mended environment; then the API after register()."""
+    """Without the trainers' hook: nnUNet_extTrainer in a mended environment; then the API with register()."""
     environment = make_environment(tmp_path / "environment")
     environment.code(f"from nnunet_losses.trainers import plugin; plugin.enable({plugin.TORCHVISION_HOOK!r})")
     place = Workplace(planned.root, environment)
