@@ -117,6 +117,20 @@ CATALOGUE: tuple[LossSpec, ...] = (
         fields=region(PHI),
     ),
     LossSpec(
+        key="lovasz",
+        trainer="Lovasz",
+        module="lovasz:LovaszLoss",
+        summary="Convex extension of the Jaccard loss, on sorted errors.",
+        formula=r"\frac{1}{|C|} \sum_c \sum_j m_{(j)} (J_j - J_{j-1}), m = |y - p|",
+        reference="Berman, Rannen Triki, Blaschko, The Lovasz-softmax loss, CVPR 2018",
+        url="https://arxiv.org/abs/1705.08790",
+        fields=(
+            Choice("classes", "present", "classes that count", values=("present", "all")),
+            Flag("per_image", default=False, about="sort within each image"),
+        ),
+        joined=False,
+    ),
+    LossSpec(
         key="tversky",
         trainer="Tversky",
         module="tversky:TverskyLoss",
@@ -166,6 +180,42 @@ CATALOGUE: tuple[LossSpec, ...] = (
         reference="Yang, Kweon, Kim, Major vessel segmentation on X-ray coronary angiography, MIDL 2019",
         url="https://openreview.net/forum?id=H1lTh8unKN",
         fields=(Number("k", 2.5, "strength of the penalty"), *GDICE),
+    ),
+    LossSpec(
+        key="exp_log",
+        trainer="ExpLog",
+        module="exp_log:ExpLogLoss",
+        summary="Powers of the logarithms of Dice and of probability.",
+        formula=r"w_{dice} \overline{(-\log D_c)^\gamma} + w_{ce} \overline{w_t (-\log p_t)^\gamma}",
+        reference="Wong et al., 3D segmentation with exponential logarithmic loss, MICCAI 2018",
+        url="https://arxiv.org/abs/1809.00076",
+        fields=(
+            Number("w_dice", 0.8, "weight of Dice"),
+            Number("w_ce", 0.2, "weight of cross-entropy"),
+            Number("gamma", 0.3, "exponent", closed=False),
+            PerClass(
+                "class_frequencies", None, "voxels of each class in the training set; None: in the batch"
+            ),
+            PHI,
+            replace(SMOOTH, closed=False),
+            INCLUDE_BACKGROUND,
+        ),
+        needs=frozenset({"class_frequencies"}),
+        minimum=None,  # the floors to the power gamma
+    ),
+    LossSpec(
+        key="combo",
+        trainer="Combo",
+        module="combo:ComboLoss",
+        summary="Binary cross-entropy weighted by side, minus the Dice score.",
+        formula=r"\alpha\, \overline{-\beta y \log p - (1-\beta)(1-y) \log(1-p)} - (1-\alpha) D",
+        reference="Taghanaki et al., Combo loss, Computerized Medical Imaging and Graphics 2019",
+        url="https://arxiv.org/abs/1805.02798",
+        fields=region(
+            Number("alpha", 0.5, "weight of cross-entropy; Dice has 1 - alpha", high=1.0),
+            Number("beta", 0.5, "weight of foreground in the cross-entropy", high=1.0),
+        ),
+        minimum=None,  # alpha - 1
     ),
     LossSpec(
         key="dice_ce",
@@ -271,5 +321,31 @@ CATALOGUE: tuple[LossSpec, ...] = (
         reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
         url="https://arxiv.org/abs/2207.09521",
         fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
+    ),
+    LossSpec(
+        key="unified_focal",
+        trainer="UnifiedFocal",
+        module="unified_focal:UnifiedFocalLoss",
+        summary="Focal cross-entropy and focal Tversky loss that treat background apart.",
+        formula=r"\lambda L_{aFT} + (1 - \lambda) L_{aF}",
+        reference="Yeung et al., Unified focal loss, Computerized Medical Imaging and Graphics 2022",
+        url="https://arxiv.org/abs/2102.04525",
+        fields=(
+            Number("delta", 0.6, "weight of false negatives and of foreground", high=1.0),
+            Number("gamma", 0.5, "suppression of background, enhancement of foreground", high=1.0),
+            Number("weight", 0.5, "share of the Tversky part", high=1.0),
+            SMOOTH,
+        ),
+        minimum=None,  # the floor to the power 1 - gamma
+    ),
+    LossSpec(
+        key="boundary_dou",
+        trainer="BoundaryDoU",
+        module="boundary_dou:BoundaryDoULoss",
+        summary="Difference over a union that leaves out the more of the inside, the larger the object.",
+        formula=r"\frac{Q - 2\,TP + \epsilon}{Q - (1+a)\,TP + \epsilon}, Q = \sum p^2 + \sum y^2",
+        reference="Sun, Luo, Li, Boundary difference over union loss, MICCAI 2023",
+        url="https://arxiv.org/abs/2308.00220",
+        fields=region(PHI),
     ),
 )

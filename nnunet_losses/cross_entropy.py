@@ -25,7 +25,7 @@ def weighted_cross_entropy_loss(inputs: Inputs, *, class_weights: tuple[float, .
     """Sum of w_t (-log p_t) divided by the sum of w_t; under sigmoid each channel has its weight."""
     if class_weights is None:
         return cross_entropy_loss(inputs)
-    weights = inputs.truth_weights(class_weights, "class_weights")
+    weights = inputs.truth_weights(inputs.per_channel(class_weights, "class_weights"))
     return mean_over_ranks((inputs.cross_entropy * weights).sum(), weights.sum())
 
 

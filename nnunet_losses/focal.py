@@ -44,7 +44,7 @@ def focus(cross_entropy: Tensor, gamma: float) -> Tensor:
 
 def _alpha_map(inputs: Inputs, alpha: float | tuple[float, ...]) -> Tensor:
     if isinstance(alpha, tuple):
-        return inputs.truth_weights(alpha, "alpha")
+        return inputs.truth_weights(inputs.per_channel(alpha, "alpha"))
     return torch.where(inputs.positive, inputs.logits.new_full((), alpha), 1 - alpha)
 
 

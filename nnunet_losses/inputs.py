@@ -51,11 +51,13 @@ class Inputs:
         """Where the target is foreground, bool, in the shape of ``cross_entropy``."""
         raise NotImplementedError
 
-    def truth_weights(self, per_class: tuple[float, ...], name: str) -> Tensor:
-        """Weight of each entry of ``cross_entropy`` by its class (sigmoid: channel), 0 below the mask.
+    def truth_weights(self, weights: Tensor) -> Tensor:
+        """Weight (C,) of each entry of ``cross_entropy`` by its class, or channel; 0 below the mask."""
+        raise NotImplementedError
 
-        ``name`` is the parameter that the error message blames if there is not one number per channel.
-        """
+    @property
+    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
+        """-log p and -log (1 - p) of the foreground channels, (B, C', *S); 0 below the mask."""
         raise NotImplementedError
 
     @cached_property
@@ -85,6 +87,13 @@ class Inputs:
                 "per channel, background included"
             )
         return self.logits.new_tensor(values)
+
+    def _counted(self, values: Tensor) -> Tensor:
+        return values if self.valid is None else values * self.valid
+
+
+def _without(tensor: Tensor, channel: int) -> Tensor:
+    return torch.cat([tensor[:, :channel], tensor[:, channel + 1 :]], dim=1)
 
 
 class SoftmaxInputs(Inputs):
@@ -124,9 +133,17 @@ class SoftmaxInputs(Inputs):
         """Where the class is not background, (B, 1, *S)."""
         return self.labels > 0
 
-    def truth_weights(self, per_class: tuple[float, ...], name: str) -> Tensor:
+    def truth_weights(self, weights: Tensor) -> Tensor:
         """Weight of each voxel by its class, (B, 1, *S)."""
-        return zero_below(self.per_channel(per_class, name)[self.labels], self.valid)
+        return zero_below(weights[self.labels], self.valid)
+
+    @property
+    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
+        """-log p and -log (1 - p) of all classes but the background, finite also at p = 0 and 1."""
+        visible = self.logits if self.valid is None else self.logits.masked_fill(~self.valid, 0)
+        logs = F.log_softmax(visible, dim=1)
+        others = [_without(logs, channel).logsumexp(1) for channel in range(1, logs.shape[1])]
+        return self._counted(-logs[:, 1:]), self._counted(-torch.stack(others, dim=1))
 
 
 class SigmoidInputs(Inputs):
@@ -146,8 +163,7 @@ class SigmoidInputs(Inputs):
     @cached_property
     def probabilities(self) -> Tensor:
         """Probabilities (B, C, *S), 0 below the mask."""
-        probabilities = torch.sigmoid(self.logits)
-        return probabilities if self.valid is None else probabilities * self.valid
+        return self._counted(torch.sigmoid(self.logits))
 
     @cached_property
     def truth(self) -> Tensor:
@@ -157,14 +173,16 @@ class SigmoidInputs(Inputs):
     @cached_property
     def cross_entropy(self) -> Tensor:
         """Binary cross-entropy of each channel, (B, C, *S)."""
-        loss = F.binary_cross_entropy_with_logits(self.logits, self.truth, reduction="none")
-        return loss if self.valid is None else loss * self.valid
+        return self._counted(F.binary_cross_entropy_with_logits(self.logits, self.truth, reduction="none"))
 
-    def truth_weights(self, per_class: tuple[float, ...], name: str) -> Tensor:
+    def truth_weights(self, weights: Tensor) -> Tensor:
         """Weight of each (voxel, channel) by its channel, (B, C, *S)."""
-        weights = self.per_channel(per_class, name).view(1, -1, *[1] * (self.logits.ndim - 2))
-        by_channel = weights.expand_as(self.logits)
-        return by_channel if self.valid is None else by_channel * self.valid
+        return self._counted(weights.view(1, -1, *[1] * (self.logits.ndim - 2)).expand_as(self.logits))
+
+    @property
+    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
+        """-log p and -log (1 - p) of every region."""
+        return self._counted(F.softplus(-self.logits)), self._counted(F.softplus(self.logits))
 
 
 def prepare(

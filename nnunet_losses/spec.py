@@ -195,9 +195,9 @@ class LossSpec:
         activations: the heads that it is defined for.
         regions: the largest number of channels under sigmoid; None: any.
         minimum: its lowest value, reached by a perfect prediction; None where that depends on parameters.
-        joined: whether the ranks of a distributed training, with equal batch sizes and averaged gradients, have
-            the gradient of one process with the joined batch. The value is that of the joined batch too, or, where
-            terms belong to samples (phi "I", "CI"), its mean over ranks is. False: every rank is for itself.
+        joined: whether the ranks of a distributed training, with equal batch sizes and averaged gradients,
+            get the gradient of one process with the joined batch. So they do its value; where terms belong to
+            samples (phi "I", "CI") the mean of their values is it. False: every rank is for itself.
 
     Example:
         >>> from nnunet_losses import get_loss_spec

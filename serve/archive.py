@@ -37,6 +37,8 @@ def extract(archive: Path, folder: Path, *, maximum_bytes: int = _MAXIMUM_BYTES)
             budget = maximum_bytes
             for entry in entries:
                 budget -= _write(bundle, entry, folder, budget)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _refusal("The zip file holds a name twice, as a file and as a folder.") from error
     except (BadZipFile, ZlibError, EOFError, NotImplementedError) as error:
         raise _refusal(f"{archive.name} is a damaged zip file: {error}.") from error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 from zipfile import is_zipfile
 
 from pydantic import ValidationError
@@ -27,12 +29,9 @@ class Bundle:
         description: the parsed ``model.json``.
     """
 
-    def __init__(
-        self, root: Path, description: ModelDescription, temporary: TemporaryDirectory[str] | None = None
-    ) -> None:
+    def __init__(self, root: Path, description: ModelDescription) -> None:
         self.root = root
         self.description = description
-        self._temporary = temporary  # removed with the bundle
 
     @classmethod
     def load(cls, path: Path | str, *, verify: bool = True) -> Bundle:
@@ -48,30 +47,35 @@ class Bundle:
         """
         path = Path(path)
         if path.is_dir():
-            return cls._from_folder(path, None, verify=verify)
+            return cls._from_folder(path, verify=verify)
         if not path.is_file() or not is_zipfile(path):
             raise Refusal(
                 Code.BUNDLE_UNREADABLE,
                 f"{path.name} is neither a folder nor a zip file.",
                 remedy="Name the folder or zip file that nnunet-losses export wrote.",
             )
-        temporary = TemporaryDirectory(prefix="nnunet-losses-")
-        extract(path, Path(temporary.name))
-        return cls._from_folder(_root_of(Path(temporary.name)), temporary, verify=verify)
+        folder = Path(mkdtemp(prefix="nnunet-losses-"))
+        try:
+            extract(path, folder)
+            bundle = cls._from_folder(_root_of(folder), verify=verify)
+        except BaseException:
+            rmtree(folder)
+            raise
+        finalize(bundle, rmtree, folder, ignore_errors=True)
+        return bundle
 
     @classmethod
-    def _from_folder(cls, root: Path, temporary: TemporaryDirectory[str] | None, *, verify: bool) -> Bundle:
-        bundle = cls(root, _read_description(root), temporary)
-        if verify:
-            _verify(root)
+    def _from_folder(cls, root: Path, *, verify: bool) -> Bundle:
+        bundle = cls(root, _read_description(root))
+        recorded = _verify(root) if verify else None
         check_meaning(bundle.description)
-        bundle._check_files(verify=verify)
+        bundle._check_files(recorded)
         return bundle
 
     @property
     def sha256(self) -> str:
         """Identity of the bundle: the SHA-256 of its list of hashes."""
-        return file_sha256(self.root / SUMS)
+        return file_sha256(self.file(SUMS))
 
     def file(self, relative: str) -> Path:
         """Path of one of the bundle's files.
@@ -95,15 +99,15 @@ class Bundle:
             )
         return path
 
-    def _check_files(self, *, verify: bool) -> None:
+    def _check_files(self, recorded: dict[str, str] | None) -> None:
         """Every file that the description names is there; networks are the ones that were described."""
         golden = self.description.golden
         for name in (*golden.inputs, golden.mask, golden.tile_input, golden.tile_logits):
             self.file(name)
         for member in self.description.members:
             for fold in member.folds:
-                path = self.file(fold.file)
-                if verify and file_sha256(path) != fold.sha256:
+                self.file(fold.file)
+                if recorded is not None and recorded.get(fold.file) != fold.sha256:
                     raise _mismatch(f"{fold.file} is not the file that {DESCRIPTION} describes.", fold.file)
 
 
@@ -147,7 +151,8 @@ def _read_description(root: Path) -> ModelDescription:
         raise explain(error) from error
 
 
-def _verify(root: Path) -> None:
+def _verify(root: Path) -> dict[str, str]:
+    """Compare every file with its recorded hash, and return the hashes by name."""
     recorded = _read_sums(root)
     present = set(bundle_files(root))
     for name in sorted(recorded.keys() | present):
@@ -157,6 +162,7 @@ def _verify(root: Path) -> None:
             raise _mismatch(f"{name} is not listed in {SUMS}.", name)
         if (root / name).is_symlink() or file_sha256(root / name) != recorded[name]:
             raise _mismatch(f"{name} is not the file that {SUMS} lists.", name)
+    return recorded
 
 
 def _read_sums(root: Path) -> dict[str, str]:
@@ -164,7 +170,7 @@ def _read_sums(root: Path) -> dict[str, str]:
     if not path.is_file():
         raise _mismatch(f"{SUMS} is missing.", SUMS)
     recorded = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, separator, name = line.partition("  ")
         if not separator or not name:
             raise _mismatch(f"{SUMS} has a line that is no hash and name: {line!r}.", SUMS)

@@ -100,10 +100,14 @@ def _problem(refusal: Refusal) -> str:
 
 def _labels(answer: Answer) -> str:
     return "\n".join(
-        f"{label.name}: {_amount(label.voxels, label.volume_ml)} in {label.components} parts"
+        f"{label.name}: {_amount(label.voxels, label.volume_ml)}, {_parts(label.components)}"
         for label in answer.labels
         if label.present
     )
+
+
+def _parts(components: int) -> str:
+    return "1 part" if components == 1 else f"{components:,} parts"
 
 
 def _amount(voxels: int, volume_ml: float | None) -> str:

@@ -37,6 +37,8 @@ class OnnxRuntimeNetwork:
 
     def __init__(self, path: Path, *, provider: str, threads: int) -> None:
         runtime = _onnxruntime("cpu" if provider == CPU else "cuda")
+        if provider not in runtime.get_available_providers():
+            raise _no_gpu("a wheel for the CPU")
         if provider == CUDA:
             runtime.preload_dlls()
         self._session = _session(runtime, path, provider, threads)

@@ -56,7 +56,7 @@ def is_installed() -> bool:
 
 def _openvino() -> Any:
     try:
-        import openvino  # noqa: PLC0415 - engines are optional, and slow to import
+        import openvino.frontend  # noqa: PLC0415 - engines are optional, and slow to import
     except ImportError as error:
         raise Refusal(
             Code.BACKEND_UNAVAILABLE,
@@ -74,11 +74,13 @@ def _compile(openvino: Any, path: Path, threads: int) -> Any:
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        core = openvino.Core()
-        return core.compile_model(core.read_model(path), "CPU", settings)
-    except RuntimeError as error:
+        # by its ONNX front end alone; OpenVINO would otherwise try every format that it knows
+        front_end = openvino.frontend.FrontEndManager().load_by_framework("onnx")
+        model = front_end.convert(front_end.load(str(path)))
+        return openvino.Core().compile_model(model, "CPU", settings)
+    except Exception as error:
         raise Refusal(
             Code.BUNDLE_UNREADABLE,
-            f"OpenVINO cannot open {path.name}: {error}",
+            f"OpenVINO cannot open {path.name}: {str(error).replace(str(path), path.name)}",
             remedy="Export the model again, or update OpenVINO.",
         ) from error

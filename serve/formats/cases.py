@@ -92,7 +92,7 @@ def case_name(file: Path, description: ModelDescription) -> str:
     return match["case"] if match else stem
 
 
-def files_per_case(description: ModelDescription, count: int) -> bool:
+def may_have_files(description: ModelDescription, count: int) -> bool:
     """Whether a case of this model may consist of so many files: pictures hold their colours in one."""
     channels = len(description.channel_names)
     return count == channels or (
@@ -129,7 +129,7 @@ def _split(file: Path, description: ModelDescription) -> tuple[str, int]:
     match = CHANNEL_SUFFIX.fullmatch(stem)
     if match:
         return match["case"], int(match["channel"])
-    if files_per_case(description, 1):
+    if may_have_files(description, 1):
         return stem, 0
     raise Refusal(
         Code.CONTRACT_CHANNEL_NAME,
@@ -143,7 +143,7 @@ def _split(file: Path, description: ModelDescription) -> tuple[str, int]:
 def _assemble(name: str, files: Mapping[int, Path], description: ModelDescription) -> Case | Incomplete:
     channels = description.channel_names
     ordered = tuple(files[index] for index in sorted(files))
-    if sorted(files) == list(range(len(files))) and files_per_case(description, len(files)):
+    if sorted(files) == list(range(len(files))) and may_have_files(description, len(files)):
         return Case(name, ordered)
     missing = [
         f"{channel} ({_expected_name(name, index, description)})"

@@ -101,7 +101,7 @@ def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> 
     Args:
         path: the file.
         layout: what its header announces.
-        limits: budgets, checked before and while unpacking.
+        limits: budgets, checked before unpacking; no more is unpacked than the header announces.
         digest: receives every byte of the file.
 
     Raises:
@@ -112,10 +112,10 @@ def check_whole(path: Path, layout: Layout, *, limits: Limits, digest: Hash) -> 
     voxels = _Voxels(layout)
     for piece in _unpacked(path, layout, digest):
         voxels.add(piece)
-        limits.check_decoded(path.name, voxels.bytes)
+        _check_surplus(path.name, voxels.bytes - expected, layout)  # at once: a bomb is not unpacked
     if voxels.bytes < expected:
         raise truncated(path.name, voxels.bytes, expected)
-    return Whole(_surplus(path.name, voxels.bytes - expected, layout), voxels.non_finite())
+    return Whole(_surplus_warnings(path.name, voxels.bytes - expected), voxels.non_finite())
 
 
 class _Voxels:
@@ -147,16 +147,20 @@ class _Voxels:
         return found[found < math.prod(self._layout.sizes)]
 
 
-def _surplus(name: str, surplus: int, layout: Layout) -> Notes:
-    if surplus == 0:
-        return ()
+def _check_surplus(name: str, surplus: int, layout: Layout) -> None:
+    """Refuse a whole slice or more behind the voxels: then the header's sizes are wrong."""
     if surplus >= layout.slice_bytes:
         raise corrupt(
             name,
-            f"after the voxels that its header announces follow {surplus:,} more bytes.",
+            f"after the voxels that its header announces follow {surplus:,} more bytes, or more.",
             observed=layout.expected_bytes + surplus,
             expected=layout.expected_bytes,
         )
+
+
+def _surplus_warnings(name: str, surplus: int) -> Notes:
+    if surplus <= 0:
+        return ()
     return (("input.surplus_bytes", f"{name} has {surplus} bytes after its voxels; they were ignored."),)
 
 

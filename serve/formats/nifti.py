@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from .layout import (
     Codec,
     Layout,
+    Notes,
     check_dimensions,
     check_sizes,
     check_spacing,
     corrupt,
+    times,
     truncated,
     unsupported,
 )
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 HEADER_BYTES = 348
 FIRST_VOXEL = 348  # the standard asks for 352; ITK reads nearer ones from 348 on, whatever they say
 NIFTI_2_HEADER_BYTES = 540
+
+SPACING_TOLERANCE = 0.01
 
 # datatype code -> bytes of a voxel
 FLOATING: Mapping[int, str] = {16: "f4", 64: "f8"}  # datatype code -> NumPy type
@@ -58,7 +62,8 @@ def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
     values = struct.unpack_from(order + FIELDS, head)
     dim, datatype, bitpix = values[:8], values[8], values[9]
     pixdim, (offset, slope, intercept) = values[10:18], values[18:21]
-    _check_transform(name, struct.unpack_from(order + TRANSFORM, head))
+    transform = struct.unpack_from(order + TRANSFORM, head)
+    _check_transform(name, transform)
     sizes = _sizes(name, dim)
     voxel_bytes = _voxel_bytes(name, datatype, bitpix)
     check_spacing(name, pixdim[1 : 1 + len(sizes)])
@@ -69,7 +74,10 @@ def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
         codec=Codec.DEFLATE if compressed else Codec.NONE,
         packed_at=0,
         voxels_at=int(offset),
-        warnings=_scaling_warnings(name, slope, intercept),
+        warnings=(
+            *_scaling_warnings(name, slope, intercept),
+            *_spacing_warnings(name, pixdim[1 : 1 + len(sizes)], transform),
+        ),
         floating=order + FLOATING[datatype] if datatype in FLOATING else None,
     )
 
@@ -164,7 +172,7 @@ def _check_scaling(name: str, offset: float, slope: float, intercept: float) -> 
         )
 
 
-def _scaling_warnings(name: str, slope: float, intercept: float) -> tuple[tuple[str, str], ...]:
+def _scaling_warnings(name: str, slope: float, intercept: float) -> Notes:
     if slope != 0 or intercept == 0:
         return ()
     sentence = (
@@ -172,3 +180,17 @@ def _scaling_warnings(name: str, slope: float, intercept: float) -> tuple[tuple[
         f"its intercept {intercept:g} was added all the same, as nnU-Net does."
     )
     return (("input.scaling_repaired", sentence),)
+
+
+def _spacing_warnings(name: str, spacing: tuple[float, ...], transform: tuple[Any, ...]) -> Notes:
+    """Compare the two places where a header can say how large the voxels are."""
+    sform, rows = transform[1], transform[8:20]
+    steps = tuple(math.hypot(*rows[axis::4]) for axis in range(len(spacing)))
+    pairs = zip(spacing, steps, strict=True)
+    if sform <= 0 or all(math.isclose(*pair, rel_tol=SPACING_TOLERANCE) for pair in pairs):
+        return ()
+    sentence = (
+        f"{name} contradicts itself: its voxels are {times(spacing)} mm large by its spacing, but "
+        f"{times(steps)} mm by its position in space; the spacing was used, as nnU-Net does."
+    )
+    return (("input.spacing_contradictory", sentence),)

@@ -127,8 +127,8 @@ def _check_pages(path: Path, file: tifffile.TiffFile, limits: Limits) -> None:
     limits.check_picture(path.name, file.pages.first.imagewidth, file.pages.first.imagelength)
     size = path.stat().st_size
     for page in series.pages:
-        if page is None:
-            raise truncated(path.name, size, None)
+        if page is None or not page.dataoffsets or 0 in page.databytecounts:
+            raise truncated(path.name, size, None)  # tifffile would fill in zeros
         ends = (begin + count for begin, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         if (needed := max(ends, default=0)) > size:
             raise truncated(path.name, size, needed)

@@ -19,6 +19,7 @@ from .nifti import parse_nifti
 from .nrrd import parse_nrrd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash) -> Dec
     check_exists(path, limits)
     layout = _layout(path, ending)
     whole = check_whole(path, layout, limits=limits, digest=digest)
-    geometry = _geometry(path)
+    geometry = _geometry(path, layout)
     voxels = _voxels(path)
     if whole.non_finite.size:  # ITK made them 0: the contract shall see them
         voxels.ravel()[whole.non_finite] = np.nan
@@ -101,8 +102,9 @@ def _check_gzip(path: Path) -> None:
         )
 
 
-def _geometry(path: Path) -> Geometry:
+def _geometry(path: Path, layout: Layout) -> Geometry:
     """Header as ITK understands it, without decoding a voxel."""
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # its warnings name paths; we say ourselves what matters
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -112,10 +114,18 @@ def _geometry(path: Path) -> Geometry:
     check_sizes(path.name, reader.GetSize())
     _check_scalar(path.name, reader)
     check_dimensions(path.name, reader.GetSize())
+    if _without_ones(reader.GetSize()) != _without_ones(layout.sizes):
+        raise corrupt(path.name, "its header can be read in two ways.", observed=list(reader.GetSize()))
     geometry = Geometry(reader.GetDimension(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     check_spacing(path.name, geometry.spacing)
     _check_position(path.name, geometry)
     return geometry
+
+
+def _without_ones(sizes: Sequence[int]) -> tuple[int, ...]:
+    while sizes and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    return tuple(sizes)
 
 
 def _check_scalar(name: str, reader: Any) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
 from nnunet_losses.serve.errors import Code, Refusal
-from nnunet_losses.serve.formats.cases import files_per_case
+from nnunet_losses.serve.formats.cases import may_have_files
 from nnunet_losses.serve.formats.reading import ENDINGS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _in_order(description: ModelDescription, parts: Sequence[FilePart]) -> list[
 
 
 def _is_one_picture(description: ModelDescription) -> bool:
-    return len(description.channel_names) > 1 and files_per_case(description, 1)
+    return len(description.channel_names) > 1 and may_have_files(description, 1)
 
 
 def _channel_index(names: Sequence[str], name: str) -> int | None:

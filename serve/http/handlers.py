@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Rejection, _handler(_rejection))
     app.add_exception_handler(Refusal, _handler(_refusal))
     app.add_exception_handler(ServiceProblem, _handler(_service_problem))
+    app.add_exception_handler(OSError, _handler(_storage))
     app.add_exception_handler(ClientDisconnect, _handler(_abandoned))
     app.add_exception_handler(RequestValidationError, _handler(_validation))
     app.add_exception_handler(HTTPException, _handler(_http))
@@ -75,6 +77,17 @@ def _values(source: Problem | Refusal) -> dict[str, Any]:
 
 def _service_problem(error: ServiceProblem) -> ProblemDocument:
     return error.problem
+
+
+def _storage(error: OSError) -> ProblemDocument:
+    """Answer for a disk that upload or mask have filled; other faults go on to ``RequestContext``."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        raise error
+    return ProblemDocument(
+        ServiceCode.SERVICE_STORAGE_FULL,
+        "The server's disk has no room for this request.",
+        remedy="Tell the operator, and try again later.",
+    )
 
 
 def _abandoned(_: ClientDisconnect) -> ProblemDocument:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -53,8 +52,6 @@ async def receive_upload(request: Request, folder: Path, settings: Settings) -> 
         raise _too_slow(settings.upload_timeout) from None
     except FormParserError:
         raise malformed("It does not follow RFC 7578.") from None
-    except OSError as error:
-        raise _storage_problem(error) from error
     finally:
         writer.close()
     if not writer.complete:
@@ -103,14 +100,4 @@ def _too_slow(seconds: float) -> ServiceProblem:
         ServiceCode.REQUEST_TIMEOUT,
         f"The body was not complete after {seconds:g} s.",
         remedy="Send it over a faster connection, or compressed.",
-    )
-
-
-def _storage_problem(error: OSError) -> Exception:
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-        return error
-    return ServiceProblem(
-        ServiceCode.SERVICE_STORAGE_FULL,
-        "The server's disk has no room for the upload.",
-        remedy="Tell the operator; try again later.",
     )

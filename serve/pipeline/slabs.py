@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # output voxels that are computed at once: a few arrays of this size fit into a core's cache
 _VOXELS = 2**18
+# single voxels that are computed at once, for all heads
+_POINTS = 2**16
 # error of a float32 interpolation along three axes, as a share of the largest value, with a factor 5 to spare
 _SINGLE_ERROR = 4e-6
 
@@ -51,6 +53,9 @@ class Slab:
         window = self._logits[head, self._window]
         if self._part.is_identity:
             return window.copy()
+        if self._resize.is_linear:
+            grid = np.ix_(np.arange(self.rows.start, self.rows.stop), *map(np.arange, self._resize.shape[1:]))
+            return sample(self._logits[head : head + 1], self._resize, grid)[0].astype(window.dtype)
         limits = self._limits[head]
         if limits is not None and self._resize.last == 0:  # each input slice has its own
             limits = (limits[0][self._window], limits[1][self._window])
@@ -58,8 +63,13 @@ class Slab:
 
     def at(self, heads: slice, places: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
         """Values (heads, voxels) at voxels (z, y, x) of this slab, rounded as nnU-Net rounds them."""
-        z, y, x = places
-        return sample(self._logits[heads], self._resize, (z + self.rows.start, y, x))
+        logits = self._logits[heads]
+        values = np.empty((len(logits), len(places[0])), logits.dtype)
+        for start in range(0, values.shape[1], _POINTS):
+            chunk = slice(start, start + _POINTS)
+            z, y, x = (axis[chunk] for axis in places)
+            values[:, chunk] = sample(logits, self._resize, (z + self.rows.start, y, x))
+        return values
 
 
 def slabs(logits: NDArray[Any], resize: Resize) -> Iterator[Slab]:

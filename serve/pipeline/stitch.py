@@ -85,12 +85,15 @@ class Stitcher:
         Raises:
             Refusal: BACKEND_FAILED where the logits overflow or are no numbers.
         """
-        weights = self._weight_sum(tiles)
-        total = self._stitch(tiles, networks[0](), weights, (0, len(networks)))
-        for index, network in enumerate(networks[1:], start=1):
-            total += self._stitch(tiles, network(), weights, (index, len(networks)))
+        # overflow is looked for, and refused, once a network's tiles are blended
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = self._weight_sum(tiles)
+            total = self._stitch(tiles, networks[0](), weights, (0, len(networks)))
+            for index, network in enumerate(networks[1:], start=1):
+                total += self._stitch(tiles, network(), weights, (index, len(networks)))
         if len(networks) > 1:
             total /= total.dtype.type(len(networks))
+        _require_finite(total)
         return total[tiles.back]
 
     def _weights(self) -> NDArray[Any]:

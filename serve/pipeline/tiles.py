@@ -76,7 +76,7 @@ def gaussian_weights(patch_size: tuple[int, ...]) -> NDArray[np.float16]:
     impulse[tuple(size // 2 for size in patch_size)] = 1
     weights = ndimage.gaussian_filter(impulse, [size * _SIGMA for size in patch_size], mode="constant")
     weights /= weights.max() / _PEAK
-    half = weights.astype(np.float16)
+    half = weights.astype(np.float32).astype(np.float16)  # by way of float32, as torch converts
     # a weight of zero would leave voxels that only one tile covers without an answer
     half[half == 0] = half[half > 0].min()
     half.flags.writeable = False

@@ -15,6 +15,7 @@ from . import worker
 
 RANKS = 2
 WHOLE = slice(0, 4)
+BY_SAMPLE = ("dice_image", "dice_class", "unified_focal")  # terms of samples, though without a phi
 
 
 def plan() -> list[tuple[str, dict, str]]:
@@ -65,10 +66,7 @@ def test_ranks_compute_the_joined_batch(ranks, number):
     value, gradient = worker.outcome(worker.network(), entry, WHOLE)
     torch.testing.assert_close(values.mean(), value)
     torch.testing.assert_close(gradients[0], gradient)
-    if "B" in params.get("phi", "B") and key not in (
-        "dice_image",
-        "dice_class",
-    ):  # every term spans the ranks
+    if "B" in params.get("phi", "B") and key not in BY_SAMPLE:  # every term spans the ranks
         torch.testing.assert_close(values, value.expand(RANKS))
 
 

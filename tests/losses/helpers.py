@@ -28,7 +28,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "asymmetric": [{"phi": "BCI", "beta": 0}],
     "generalized_dice": [{"phi": "BI"}, {"weighting": "simple"}, {"weighting": "uniform", "smooth": 0}],
     "penalty_gdice": [{"phi": "BI", "k": 0}],
+    "lovasz": [{"classes": "all"}, {"per_image": True}],
+    "exp_log": [{"phi": "BI", "gamma": 1}, {"class_frequencies": [5, 1, 0]}],
+    "combo": [{"phi": "BI", "alpha": 0.3, "beta": 0.4}, {"alpha": 1}],
     "ce_dice": [{"phi": "BI"}],
+    "unified_focal": [{"delta": 0.7, "gamma": 0.25, "weight": 0.3}, {"gamma": 0.0, "weight": 1.0}],
+    "boundary_dou": [{"phi": phi} for phi in ("CI", "BI", "BCI")] + [{"include_background": True}],
     "ce_to_dice_finetune": [{"fraction": 0}],
 }
 

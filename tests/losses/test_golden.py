@@ -35,6 +35,20 @@ BY_HAND = {
     # Both classes have one voxel, so equal weights: TP 0.8 and 0.6, P + G 2.2 and 1.8.
     "generalized_dice": ({"smooth": 0}, 1 - 2 * 1.4 / 4),
     "penalty_gdice": ({"smooth": 0, "k": 2}, 0.3 / (1 + 2 * 0.7)),
+    # Foreground: errors 0.4 (no), 0.2 (yes), slopes 1/2, 1/2. Background: 0.4 (yes), 0.2 (no), slopes 1, 0.
+    "lovasz": ({}, (0.3 + 0.4) / 2),
+    # Both classes have half of the voxels: weights sqrt(2).
+    "exp_log": ({"smooth": 1e-30, "gamma": 1}, -0.8 * math.log(1 - DICE) + 0.2 * 2**0.5 * (LOG8 + LOG6) / 2),
+    "combo": (
+        {"smooth": 0, "alpha": 0.3, "beta": 0.4},
+        0.3 * (0.4 * LOG8 + 0.6 * LOG6) / 2 - 0.7 * (1 - DICE),
+    ),
+    # U of the foreground 0.28 / 1.08 (fn 0.6, fp 0.4), of the background, fp and fn swapped, 0.32 / 0.92.
+    "unified_focal": (
+        {"smooth": 0, "weight": 0.25},
+        0.25 * (0.32 / 0.92 + (0.28 / 1.08) ** 0.5) / 2 + 0.75 * (0.6 * LOG8 + 0.4 * 0.4**0.5 * LOG6) / 2,
+    ),
+    "boundary_dou": ({"smooth": 0}, (1.8 - 1.6) / (1.8 - 0.8)),  # Q = 0.64 + 0.16 + 1; all is boundary: a = 0
     "ce_dice": ({"smooth": 0}, (DICE + (LOG8 + LOG6) / 2) / 2),
     "ce_to_dice_linear": ({"smooth": 0}, (LOG8 + LOG6) / 2),  # before any epoch is told: the first
     "ce_to_dice_finetune": ({"smooth": 0}, (LOG8 + LOG6) / 2),
@@ -52,7 +66,7 @@ def test_value_by_hand(key):
     assert create_loss(key, **params)(logits, TARGET).item() == pytest.approx(expected, rel=1e-12)
 
 
-COUNT_CLASSES = ("focal", "weighted_ce", "generalized_dice", "penalty_gdice")
+COUNT_CLASSES = ("focal", "weighted_ce", "generalized_dice", "penalty_gdice", "lovasz", "exp_log")
 
 
 @pytest.mark.parametrize("key", [key for key in list_losses() if key not in COUNT_CLASSES])

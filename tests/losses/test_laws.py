@@ -27,7 +27,7 @@ SPACES = {"2d": (7, 6), "3d": (3, 5, 4)}
 over_spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 # These select or weigh within the batch, so that their value is not the mean of the samples' values.
-POOL_THE_BATCH = {"topk", "dice_topk", "weighted_ce", "dice_batch", "dice_all"}
+POOL_THE_BATCH = {"topk", "dice_topk", "weighted_ce", "dice_batch", "dice_all", "exp_log", "lovasz"}
 
 
 def test_variants_belong_to_registered_losses():

@@ -149,6 +149,13 @@ def animated(path: Path) -> Path:
     return path
 
 
+def without_strips(path: Path) -> Path:
+    """Say in the header that the only strip of pixels has no bytes, as sparse files do."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["StripByteCounts"].overwrite(0)
+    return path
+
+
 def grey_with_transparency(path: Path) -> Path:
     Pillow.fromarray(pixels(9, 8)).convert("LA").save(path)
     return path
@@ -196,6 +203,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], Code]] = {
         Code.INPUT_CORRUPT,
     ),
     "header alone.tif": (lambda path: raw(path, b"II*\0\x08\0\0\0"), Code.INPUT_CORRUPT),
+    "without strips.tif": (
+        lambda path: without_strips(save_tiff(path, pixels(9, 8))),
+        Code.INPUT_TRUNCATED,
+    ),
     "stack.tif": (
         lambda path: save_tiff(path, pixels(5, 9, 8), photometric="minisblack"),
         Code.INPUT_UNSUPPORTED_FORMAT,

@@ -14,6 +14,7 @@ from nnunet_losses.serve.formats import read_image, read_mask
 from nnunet_losses.serve.schema import Reader
 
 from .files import (
+    PIXDIM,
     QFORM_CODE,
     SCL_INTER,
     SCL_SLOPE,
@@ -124,6 +125,21 @@ def test_slope_zero_is_warned_of(tmp_path: Path) -> None:
     patch(file, SCL_INTER, "<f", 5.0)
     assert_as_nnunet(file)
     assert [code for code, _ in read(file).warnings] == ["input.scaling_repaired"]
+
+
+def test_two_spacings_in_one_header(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.nii", noise())
+    assert read(file).warnings == ()
+    patch(file, PIXDIM + 12, "<f", 5.0)
+    assert_as_nnunet(file)
+    ((code, sentence),) = read(file).warnings
+    assert code == "input.spacing_contradictory"
+    assert "0.5 x 0.75 x 5 mm" in sentence
+
+
+def test_itk_prints_no_paths(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    read(patch(write(tmp_path / "a.nii", noise()), PIXDIM + 12, "<f", 5.0))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_without_transform(tmp_path: Path) -> None:

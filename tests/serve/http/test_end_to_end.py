@@ -107,9 +107,9 @@ def test_damaged_files_are_refused_by_name(server: Server, harm: Any, codes: set
 def test_images_that_say_nothing_are_rejected_with_an_answer(
     server: Server, tmp_path: Path, value: float, code: str
 ) -> None:
-    path = tmp_path / "image.nrrd"  # ITK turns NaN into 0 when it reads NIfTI
+    path = tmp_path / "image.nii"
     sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 18, 20), value, np.float32)), str(path))
-    content = problem(server.segment(path.read_bytes(), "image.nrrd"), 422, code)
+    content = problem(server.segment(path.read_bytes(), "image.nii"), 422, code)
     assert content["answer"]["outcome"] == "rejected"
     assert content["answer"]["problem"]["code"] == code
     assert content["answer"]["manifest"]["bundle_sha256"]

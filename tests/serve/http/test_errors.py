@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 
 import pytest
@@ -137,6 +138,22 @@ def test_an_unexpected_exception_says_nothing_of_the_inside(tmp_path) -> None:
         assert "secret" not in response.text
         assert service.client.get("/v2/health/live").status_code == 200
         assert service.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [(errno.ENOSPC, 507, "service.storage_full"), (errno.EACCES, 500, "internal")],
+)
+def test_a_full_disk_has_a_code_of_its_own(
+    service: Service, monkeypatch: pytest.MonkeyPatch, number: int, status: int, code: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(number, "/secret/path")
+
+    monkeypatch.setattr(service.engines[0], "act", fail)
+    response = service.segment()
+    problem(response, status, code)
+    assert "secret" not in response.text
 
 
 def test_a_clients_uuid_is_kept_and_anything_else_replaced(service: Service) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.bundle import Bundle, file_sha256, write_sums
+from nnunet_losses.serve.bundle import file_sha256, write_sums
 from nnunet_losses.serve.image import Geometry, Image
 from nnunet_losses.serve.schema import SCHEMA_VERSION
-from tests.models import ModelFolderSpec, dataset_json, plans, write_model_folder
+from tests.models import ModelFolderSpec, dataset_json, plans
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -117,11 +120,49 @@ def export_network(network: Any, spec: ModelFolderSpec, path: Path) -> None:
     import torch
 
     tile = torch.zeros(2, len(spec.channels), *spec.patch_size)
-    batch = torch.export.Dim("batch", min=1, max=64)
-    torch.onnx.export(
-        network.eval(), (tile,), str(path), dynamo=True, opset_version=20, external_data=False, verbose=False,
-        input_names=["tile"], output_names=["logits"], dynamic_shapes=({0: batch},),
-    )  # fmt: skip
+    with warnings.catch_warnings():  # of the exporter about itself
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (tile,),
+            str(path),
+            dynamo=True,
+            opset_version=20,
+            external_data=False,
+            verbose=False,
+            input_names=["tile"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+        )
+
+
+def write_linear_network(path: Path, spec: ModelFolderSpec, factors: list[float]) -> None:
+    """An .onnx file that multiplies its channel by each factor: quicker to make than any exported network."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    shape = (1, len(factors), *(1,) * spec.dimension)
+    logits = ["batch", len(factors), *spec.patch_size]
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["tile", "factors"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["batch", 1, *spec.patch_size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits)],
+        [numpy_helper.from_array(np.array(factors, np.float32).reshape(shape), "factors")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
+def as_functions(predictor: Any) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """A predictor's networks, one per fold, as functions of a tile."""
+    import torch
+
+    def function(weights: Any) -> Callable[[np.ndarray], np.ndarray]:
+        network = deepcopy(predictor.network).eval()
+        network.load_state_dict(weights)
+        return lambda tile: network(torch.from_numpy(tile)).detach().numpy()
+
+    return [function(weights) for weights in predictor.list_of_parameters]
 
 
 def make_predictor(model_folder: Path, spec: ModelFolderSpec) -> Any:
@@ -142,25 +183,39 @@ class Case:
     logits: np.ndarray
     resampled_logits: np.ndarray
     mask: np.ndarray
+    is_regions: bool
 
-    def margin(self, box: tuple[slice, ...]) -> np.ndarray:
-        """Distance of the two best resampled logits, or of the nearest region logit to zero; cropped grid."""
+    def margin(self) -> np.ndarray:
+        """Distance of the two best resampled logits, or of the region logit nearest to zero."""
         values = self.resampled_logits.astype(np.float32)
+        if self.is_regions:
+            return np.abs(values).min(axis=0)
         best = np.sort(values, axis=0)
-        return best[-1] - best[-2] if len(values) > 1 else np.abs(values[0])
+        return best[-1] - best[-2]
 
 
-def run_reference(predictor: Any, image: Image) -> Case:
-    """Run nnU-Net on an image."""
-    import torch
-    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+def nnunet_preprocess(image: Image, spec: ModelFolderSpec) -> tuple[np.ndarray, dict[str, Any]]:
+    """Network input and properties of nnU-Net's DefaultPreprocessor."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    properties = {"spacing": image.spacing}
-    configuration, manager = predictor.configuration_manager, predictor.plans_manager
+    manager = PlansManager(plans(spec))
+    configuration = manager.get_configuration(spec.configuration)
     preprocessor = configuration.preprocessor_class(verbose=False)
     data, _, properties = preprocessor.run_case_npy(
-        image.data, None, properties, manager, configuration, predictor.dataset_json
+        image.data, None, {"spacing": image.spacing}, manager, configuration, dataset_json(spec)
     )
+    return data, properties
+
+
+def run_reference(predictor: Any, spec: ModelFolderSpec, image: Image) -> Case:
+    """Run nnU-Net on an image."""
+    import torch
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape,
+    )
+
+    configuration, manager = predictor.configuration_manager, predictor.plans_manager
+    data, properties = nnunet_preprocess(image, spec)
     logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data).contiguous())
     mask = convert_predicted_logits_to_segmentation_with_correct_shape(
         logits, manager, configuration, predictor.label_manager, properties
@@ -173,14 +228,4 @@ def run_reference(predictor: Any, image: Image) -> Case:
         planned if len(planned) == 3 else [turned[0], *planned],
         turned,
     )
-    return Case(data, np.asarray(logits), np.asarray(resampled), mask)
-
-
-def load_bundle(root: Path) -> Bundle:
-    return Bundle.load(root)
-
-
-__all__ = [
-    "Case", "ModelFolderSpec", "dataset_json", "description", "export_network", "load_bundle", "make_image",
-    "make_predictor", "run_reference", "write_bundle", "write_model_folder",
-]  # fmt: skip
+    return Case(data, np.asarray(logits), np.asarray(resampled), mask, predictor.label_manager.has_regions)

@@ -1,0 +1,214 @@
+"""Engines: the answers of a small graph, and what is refused when an engine or its device is missing."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from nnunet_losses.serve.backends import (
+    CallableNetwork,
+    TileNetwork,
+    onnxruntime_network,
+    open_network,
+    opening,
+)
+from nnunet_losses.serve.backends.threads import allowed_cores
+from nnunet_losses.serve.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "openvino": "OpenVINO CPU"}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph with a free batch: logits = (x, -2 x), and the mean over space; features come first."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["tile", "axes"], ["features_0"], keepdims=0),
+            helper.make_node("Mul", ["tile", "factor"], ["minus"]),
+            helper.make_node("Concat", ["tile", "minus"], ["logits"], axis=1),
+        ],
+        "small",
+        [helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["batch", 1, 4, 6])],
+        [
+            helper.make_tensor_value_info("features_0", TensorProto.FLOAT, ["batch", 1]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, 4, 6]),
+        ],
+        [
+            numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
+            numpy_helper.from_array(np.array(-2, np.float32), "factor"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    target = tmp_path_factory.mktemp("network") / "small.onnx"
+    onnx.save(model, target)
+    return target
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backend", PROVIDERS)
+def test_logits_and_features(path: Path, backend: Any, batch: int) -> None:
+    network = open_network(path, backend=backend, threads=1)
+    assert isinstance(network, TileNetwork)
+    assert network.provider == PROVIDERS[backend]
+    assert network.precision == "float32"
+    tiles = np.random.default_rng(0).standard_normal((batch, 1, 4, 6)).astype(np.float32)
+    output = network.run(tiles)
+    np.testing.assert_array_equal(output.logits, np.concatenate([tiles, -2 * tiles], axis=1))
+    assert set(output.features) == {"features_0"}
+    np.testing.assert_allclose(output.features["features_0"], tiles.mean(axis=(2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", PROVIDERS)
+def test_answers_belong_to_the_caller(path: Path, backend: Any) -> None:
+    network = open_network(path, backend=backend, threads=1)
+    tiles = np.ones((1, 1, 4, 6), np.float32)
+    first = network.run(tiles).logits
+    first += 1
+    assert network.run(2 * tiles).logits[0, 0, 0, 0] == 2
+    assert first[0, 0, 0, 0] == 2
+    assert tiles[0, 0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("backend", PROVIDERS)
+def test_tiles_of_another_size_fail_with_a_reason(path: Path, backend: Any) -> None:
+    network = open_network(path, backend=backend, threads=1)
+    with pytest.raises(Refusal) as refusal:
+        network.run(np.ones((1, 1, 4, 7), np.float32))
+    assert refusal.value.code is Code.BACKEND_FAILED
+
+
+@pytest.mark.parametrize("backend", PROVIDERS)
+def test_files_that_are_no_network(tmp_path: Path, backend: Any) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    with pytest.raises(Refusal) as refusal:
+        open_network(tmp_path / "broken.onnx", backend=backend)
+    assert refusal.value.code is Code.BUNDLE_UNREADABLE
+    assert "broken.onnx" in refusal.value.detail
+    assert str(tmp_path) not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "package", "extra"),
+    [("cpu", "onnxruntime", "cpu"), ("openvino", "openvino", "cpu"), ("cuda", "onnxruntime", "cuda")],
+)
+def test_a_missing_package_names_the_extra(
+    path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any, package: str, extra: str
+) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:
+        if name.partition(".")[0] == package:
+            raise ImportError(name)
+        return original(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(Refusal) as refusal:
+        open_network(path, backend=backend)
+    assert refusal.value.code is Code.BACKEND_UNAVAILABLE
+    assert f'pip install "nnunet-losses[{extra}]"' in refusal.value.remedy
+
+
+def test_a_gutted_onnxruntime_is_recognised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(Refusal, match="gutted"):
+        open_network(path, backend="cpu")
+
+
+def fake_runtime(provider: str) -> Any:
+    """ONNX Runtime's GPU wheel, whose sessions end up with a provider."""
+    session = SimpleNamespace(
+        get_providers=lambda: [provider],
+        get_inputs=lambda: [SimpleNamespace(name="x")],
+        get_outputs=lambda: [SimpleNamespace(name="logits")],
+    )
+    return SimpleNamespace(
+        InferenceSession=lambda *_, **__: session,
+        SessionOptions=SimpleNamespace,
+        preload_dlls=lambda: None,
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_never_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake_runtime("CPUExecutionProvider"))
+    with pytest.raises(Refusal) as refusal:
+        open_network(path, backend="cuda")
+    assert refusal.value.code is Code.BACKEND_UNAVAILABLE
+    assert refusal.value.observed == "CPUExecutionProvider"
+
+
+def test_without_the_gpu_wheel_cuda_is_refused(path: Path) -> None:
+    with pytest.raises(Refusal) as refusal:
+        open_network(path, backend="cuda")
+    assert refusal.value.code is Code.BACKEND_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("gpu_wheel", "session", "openvino", "expected"),
+    [
+        (True, "CUDAExecutionProvider", True, "CUDAExecutionProvider"),
+        (True, "CPUExecutionProvider", True, "OpenVINO CPU"),
+        (False, "CPUExecutionProvider", True, "OpenVINO CPU"),
+        (False, "CPUExecutionProvider", False, "CPUExecutionProvider"),
+    ],
+)
+def test_auto_takes_the_fastest_that_works(
+    path: Path, monkeypatch: pytest.MonkeyPatch, gpu_wheel: bool, session: str, openvino: bool, expected: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake_runtime(session))
+    if gpu_wheel:
+        monkeypatch.setattr(onnxruntime_network, "distribution", lambda _: object())
+    monkeypatch.setattr(opening, "is_installed", lambda: openvino)
+    assert open_network(path).provider == expected
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_must_be_positive(path: Path, threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads is {threads}"):
+        open_network(path, threads=threads)
+
+
+def test_unknown_backends(path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'tpu'.*auto, cpu, cuda, openvino"):
+        open_network(path, backend="tpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "10000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    ],
+)
+def test_threads_follow_affinity_and_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert allowed_cores(tmp_path) == expected
+
+
+def test_functions_do_not_share_memory() -> None:
+    network = CallableNetwork(lambda tiles: tiles)
+    tiles = np.ones((1, 1, 2, 2), np.float32)
+    network.run(tiles).logits[...] = 5
+    assert tiles.max() == 1
