@@ -32,7 +32,8 @@ def cldice_score(inputs: Inputs, skeleton: Tensor, *, iterations: int, smooth: f
     predicted = soft_skeleton(probabilities, iterations)
     precision = _inside(predicted, truth, smooth)
     sensitivity = _inside(skeleton.to(probabilities.dtype), probabilities, smooth)
-    return ratio(2 * precision * sensitivity, precision + sensitivity)
+    together = precision + sensitivity
+    return 2 * precision * sensitivity / together.clamp_min(torch.finfo(together.dtype).tiny)
 
 
 def skeleton_recall_loss(inputs: Inputs, tube: Tensor, *, smooth: float) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from .components import component_sizes, components, voronoi_cells
 from .distance import boundary_proximity, distance_map, label_distance_map, signed_distance_map
-from .morphology import boundary_count, skeleton_tube, soft_skeleton
+from .morphology import skeleton_tube, soft_skeleton
 
 __all__ = [
-    "boundary_count",
     "boundary_proximity",
     "component_sizes",
     "components",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .components import component_sizes, components, voronoi_cells
 from .distance import boundary_proximity, distance_map, signed_distance_map
-from .morphology import boundary_count, skeleton_tube, soft_skeleton
+from .morphology import skeleton_tube, soft_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +114,6 @@ def _soft_skeleton(sample: Sample) -> Maps:
     return {"soft_skeleton": np.stack([soft_skeleton(mask, sample.iterations) for mask in sample.foreground])}
 
 
-def _boundary_count(sample: Sample) -> Maps:
-    return {"boundary_count": np.array([boundary_count(mask) for mask in sample.classes], np.int64)}
-
-
 def _labels(foreground: Mask) -> NDArray[np.uint16]:
     """Class ids of exclusive classes; an ignored voxel, of no class, is 0 like the background."""
     labels = np.zeros(foreground.shape[1:], np.uint16)
@@ -144,5 +140,4 @@ MAPS: dict[str, Callable[[Sample], Maps]] = {
     "lesions": _lesions,  # components of the union by faces, (1, *S) int32; lesion_sizes (1, K)
     "skeleton_tube": _skeleton_tube,  # (1, *S), for regions (C, *S), bool
     "soft_skeleton": _soft_skeleton,  # (F, *S) bool
-    "boundary_count": _boundary_count,  # (C,) int64
 }

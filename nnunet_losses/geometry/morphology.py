@@ -1,4 +1,4 @@
-"""Neighbourhoods on masks: boundaries, skeletons and tubes around them."""
+"""Skeletons of masks and tubes around them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from .distance import Mask
 
 MANY_COMPONENTS = 64  # from here on one thinning of the whole patch beats one per component
-
-
-def boundary_count(mask: Mask) -> int:
-    """Number of voxels of the mask with a face neighbour outside the mask or outside the patch.
-
-    Example:
-        >>> boundary_count(np.ones((3, 4), bool))
-        10
-    """
-    inner = np.zeros_like(mask)
-    core = (slice(1, -1),) * mask.ndim
-    inner[core] = _erode(mask)[core]
-    return int(np.count_nonzero(mask)) - int(np.count_nonzero(inner))
 
 
 def skeleton_tube(mask: Mask) -> Mask:

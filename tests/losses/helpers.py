@@ -35,6 +35,18 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "unified_focal": [{"delta": 0.7, "gamma": 0.25, "weight": 0.3}, {"gamma": 0.0, "weight": 1.0}],
     "boundary_dou": [{"phi": phi} for phi in ("CI", "BI", "BCI")] + [{"include_background": True}],
     "ce_to_dice_finetune": [{"fraction": 0}],
+    "dice_boundary": [{"phi": "BI", "schedule": "increase"}],
+    "hausdorff_dt": [{"alpha": 1}],
+    "hausdorff_one_sided": [{"alpha": 1.5}],
+    "dice_hausdorff": [{"phi": "BI", "smooth": 0}],
+    "generalized_surface": [{"smooth": 0}],
+    "leaf_dice": [{"smooth": 0}],
+    "marginal_dice": [{"smooth": 0}],
+    "blob_dice": [{"phi": "BI", "smooth": 0}, {"w_global": 0}],
+    "cc_dice_ce": [{"phi": "CI", "smooth": 0, "w_global": 0.5}],
+    "cat_mil": [{"phi": "BCI", "smooth": 0, "warmup": 0}],
+    "cldice": [{"phi": "BI", "smooth": 0, "iterations": 2, "alpha": 1}],
+    "skeleton_recall": [{"phi": "BI", "smooth": 0}],
 }
 
 
@@ -61,6 +73,7 @@ def all_cases() -> list[Case]:
         for params in ({}, *VARIANTS.get(key, []))
         for activation in get_loss_spec(key).activations
         if not (activation == "sigmoid" and isinstance(params.get("alpha"), list))  # softmax only
+        if not (activation == "sigmoid" and get_loss_spec(key).regions)  # not defined for three regions
     ]
 
 

@@ -9,16 +9,21 @@ from pkgutil import iter_modules
 import pytest
 
 import nnunet_losses
-from nnunet_losses import get_loss_spec, list_losses
+from nnunet_losses import geometry, get_loss_spec, list_losses
 
 LOSS_MODULES = {get_loss_spec(key).module.split(":")[0] for key in list_losses()}
 MODULES = sorted(
-    LOSS_MODULES | {"spec", "registry", "inputs", "targets", "softmax", "ranks", "overlap", "loss"}
+    LOSS_MODULES
+    | {"spec", "registry", "inputs", "targets", "softmax", "ranks", "overlap", "loss", "schedule"}
+    | {"segments", "weighted", "prediction_distance"}
+    | {f"geometry.{name}" for name in ("distance", "components", "morphology", "maps", "recipe")}
 )
 
 
 def test_modules_exist():
-    assert set(MODULES) <= {module.name for module in iter_modules(nnunet_losses.__path__)}
+    packages = {"": nnunet_losses.__path__, "geometry.": geometry.__path__}
+    found = {prefix + module.name for prefix, path in packages.items() for module in iter_modules(path)}
+    assert set(MODULES) <= found
 
 
 @pytest.mark.parametrize("name", ["__init__", *MODULES])

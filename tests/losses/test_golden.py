@@ -9,6 +9,8 @@ import torch
 
 from nnunet_losses import create_loss, list_losses
 
+from .spatial_by_hand import SPATIAL_BY_HAND
+
 # Two voxels, two classes. p of the foreground 0.8 and 0.4; the truth is foreground, background.
 # So the foreground has TP = 0.8, P = 1.2, G = 1, FP = 0.4, FN = 0.2; -log p_t is -log 0.8 and -log 0.6.
 # smooth = 0.
@@ -56,6 +58,7 @@ BY_HAND = {
     "dice_class": ({"smooth": 0}, DICE),
     "dice_batch": ({"smooth": 0}, DICE),
     "dice_all": ({"smooth": 0}, DICE),
+    **SPATIAL_BY_HAND,
 }
 
 
@@ -66,7 +69,7 @@ def test_value_by_hand(key):
     assert create_loss(key, **params)(logits, TARGET).item() == pytest.approx(expected, rel=1e-12)
 
 
-COUNT_CLASSES = ("focal", "weighted_ce", "generalized_dice", "penalty_gdice", "lovasz", "exp_log")
+COUNT_CLASSES = ("marginal_dice", "focal", "weighted_ce", "generalized_dice", "penalty_gdice", "lovasz", "exp_log")
 
 
 @pytest.mark.parametrize("key", [key for key in list_losses() if key not in COUNT_CLASSES])

@@ -27,7 +27,16 @@ SPACES = {"2d": (7, 6), "3d": (3, 5, 4)}
 over_spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 # These select or weigh within the batch, so that their value is not the mean of the samples' values.
-POOL_THE_BATCH = {"topk", "dice_topk", "weighted_ce", "dice_batch", "dice_all", "exp_log", "lovasz"}
+POOL_THE_BATCH = {"topk", "dice_topk", "weighted_ce", "dice_batch", "dice_all", "exp_log", "lovasz", "cat_mil"}
+
+# Without a gradient where errors are thin; see test_spatial.
+FLAT = {"hausdorff_er"}
+
+# What these look at depends on the order of voxels: who gets a voxel between two components, what thinning leaves.
+NOT_SYMMETRIC = {"cc_dice_ce", "skeleton_recall"}
+
+# These must be saved to resume a training.
+WITH_STATE = {"dice_hausdorff": {"dice_weight", "totals", "epoch"}}
 
 
 def test_variants_belong_to_registered_losses():
@@ -70,6 +79,8 @@ def test_perfect_prediction_is_finite_and_the_minimum(case: Case, space):
 
 @over_cases
 def test_a_gradient_step_lowers_the_loss(case: Case):
+    if case.key in FLAT:
+        return
     shape = (2, 6, 5)
     target = truth(case.activation, shape)
     logits = logits_for(shape, scale=0.5)
@@ -165,6 +176,8 @@ def test_order_of_samples_and_direction_of_space_do_not_matter(case: Case):
     value = loss(logits, target)
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(loss(logits[order], target[order]), value)
+    if case.key in NOT_SYMMETRIC:
+        return
     torch.testing.assert_close(loss(logits.flip(2), target.flip(2)), value)
     torch.testing.assert_close(loss(logits.mT, target.mT), value)
 
@@ -262,7 +275,7 @@ def test_loss_is_a_plain_module(case: Case):
     target, logits = truth(case.activation, (2, 7, 6)), logits_for((2, 7, 6))
     loss = case.create()
     loss.set_epoch(0, 10)
-    assert loss.state_dict() == {}
+    assert set(loss.state_dict()) == WITH_STATE.get(case.key, set())
     assert case.activation in repr(loss)
     for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert torch.equal(twin(logits, target), loss(logits, target))

@@ -28,9 +28,17 @@ def setting(spec: dict[str, Any], entry: dict[str, Any]) -> Any:
         ignore_index=spec["ignore_index"],
         **entry["params"],
     )
-    if "state" in entry:
-        epoch, epochs = entry["state"].values()
-        loss.set_epoch(epoch, epochs)
+    return loss
+
+
+def at_its_epoch(loss: Any, entry: dict[str, Any], batch: tuple[Any, ...], extra: dict[str, Any]) -> Any:
+    state = entry.get("state")
+    if state is None:
+        return loss
+    if "previous_epoch" in state:  # one training step on this very case
+        loss.set_epoch(state["epoch"] - 1, state["num_epochs"])
+        loss(*batch, **extra)
+    loss.set_epoch(state["epoch"], state["num_epochs"])
     return loss
 
 
@@ -40,7 +48,9 @@ def disagreements(reference: Any, entry: dict[str, Any], dtype: torch.dtype) -> 
     spec = table["cases"][name]
     logits = torch.tensor(arrays[f"{name}/logits"], dtype=dtype, requires_grad=True)
     mask = torch.tensor(arrays[f"{name}/mask"]) if spec["mask"] else None
-    value = setting(spec, entry)(logits, torch.tensor(arrays[f"{name}/target"]), mask)
+    batch = (logits, torch.tensor(arrays[f"{name}/target"]), mask)
+    extra = {key: torch.tensor(value) for key, value in entry.get("forward", {}).items()}
+    value = at_its_epoch(setting(spec, entry), entry, batch, extra)(*batch, **extra)
     value.backward()
     found = []
     if (
