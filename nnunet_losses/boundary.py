@@ -23,7 +23,7 @@ CONSTANT_WEIGHT = 0.01
 
 
 def foreground_mean(inputs: Inputs, total: Tensor) -> Tensor:
-    """Divide a sum by the number of valid voxels times that of the foreground classes; 0 if there are none."""
+    """Divide a sum by the number of (valid voxel, foreground class) pairs; 0 if there are none."""
     classes = inputs.logits.shape[1] - inputs.foreground
     return mean_over_ranks(total, inputs.voxels.sum() * classes)
 
@@ -44,7 +44,8 @@ def boundary_loss(inputs: Inputs, signed_distance: Tensor) -> Tensor:
 def generalized_surface_loss(inputs: Inputs, signed_distance: Tensor, *, smooth: float) -> Tensor:
     """Mean over samples and foreground classes of 1 - (sum (D (1 - y - p))^2 + smooth) / (sum D^2 + smooth).
 
-    Source: Celaya et al., https://arxiv.org/abs/2302.03868. D is the signed distance, 1 for a class that is absent or fills the patch.
+    D is the signed distance, 1 for a class that is absent or fills the patch. Source: Celaya et al.,
+    https://arxiv.org/abs/2302.03868.
 
     Args:
         inputs: the prepared batch.
@@ -92,7 +93,7 @@ class BoundaryLoss(SpatialLoss):
 
 
 class DiceBoundaryLoss(SpatialLoss):
-    """Dice plus boundary loss, their weights following ``schedule``; see ``boundary_loss``. Range: all numbers.
+    """Dice plus boundary loss, weighted by ``schedule``; see ``boundary_loss``. Range: all numbers.
 
     Example:
         >>> loss = DiceBoundaryLoss()
@@ -145,7 +146,7 @@ class GeneralizedSurfaceLoss(SpatialLoss):
 
 
 class DistancePenalizedCrossEntropyLoss(SpatialLoss):
-    """Cross-entropy, up to doubled near boundaries; see ``distance_penalized_cross_entropy_loss``. Range: [0, inf).
+    """Cross-entropy, doubled at boundaries; see ``distance_penalized_cross_entropy_loss``. Range: [0, inf).
 
     Example:
         >>> loss = DistancePenalizedCrossEntropyLoss()

@@ -44,10 +44,11 @@ def two_sided_distances(inputs: Inputs, geometry: Geometry) -> tuple[Tensor, Ten
 
 
 def erosion_loss(inputs: Inputs, *, erosions: int, alpha: float) -> Tensor:
-    """Mean over valid voxels and foreground classes of sum_k e_k (k + 1)^alpha, e_k the k-th erosion of (p - y)^2.
+    """Mean over valid voxels and foreground classes of sum_k e_k (k + 1)^alpha, e_k an erosion of (p - y)^2.
 
-    An erosion is the mean over the voxel and its face neighbours (0 outside the patch) minus 0.5, at least 0, stretched
-    to [0, 1] over the patch of the sample and class unless constant. The gradient flows through minimum and maximum.
+    An erosion is the mean over the voxel and its face neighbours (0 outside the patch) minus 0.5, at least 0,
+    stretched to [0, 1] over the patch of the sample and class unless constant. The gradient flows through
+    minimum and maximum.
 
     Args:
         inputs: the prepared batch.
@@ -133,10 +134,11 @@ class HausdorffErosionLoss(Loss):
 
 
 class DiceHausdorffLoss(SpatialLoss):
-    """a Dice + HausdorffDT, a the ratio of their means over the training steps of the last epoch; 1 in the first.
+    """a Dice + HausdorffDT, a the ratio of HausdorffDT's mean to Dice's in the last epoch; 1 in the first.
 
-    Range: [0, inf). A training step is a call whose logits require a gradient, in training mode. The means are taken over all ranks, so
-    that a is the same on each. They are buffers: a trainer that saves ``state_dict()`` resumes with the same a.
+    Range: [0, inf). The means are over training steps, which are calls in training mode whose logits require a
+    gradient, and over all ranks, so that a is the same on each. They are buffers: a trainer that saves
+    ``state_dict()`` resumes with the same a.
 
     Example:
         >>> loss = DiceHausdorffLoss(smooth=0.0)
@@ -189,5 +191,7 @@ class DiceHausdorffLoss(SpatialLoss):
 
     def _take_ratio(self) -> None:
         hausdorff, dice = sum_over_ranks(self.totals).unbind()
-        if bool(dice > 0) and bool(hausdorff > 0):  # nothing was recorded, or nothing counted: keep the weight
+        if bool(dice > 0) and bool(
+            hausdorff > 0
+        ):  # nothing was recorded, or nothing counted: keep the weight
             self.dice_weight.copy_(hausdorff / dice)

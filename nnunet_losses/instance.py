@@ -28,9 +28,9 @@ MIL_FLOOR = 1e-6
 def blob_loss(
     inputs: Inputs, components: Tensor, sizes: Tensor, *, smooth: float, with_cross_entropy: bool
 ) -> Tensor:
-    """Mean over (sample, class) with components of the mean over components k of L(k); 0 if there are none at all.
+    """Mean over (sample, class) with components of the mean over components k of L(k); 0 if there are none.
 
-    L(k) is Dice (plus the mean cross-entropy) of component k on the voxels outside all other components of its class.
+    L(k) is Dice (plus the mean cross-entropy) of component k on the voxels outside all others of its class.
     Source: Kofler et al., blob loss, https://arxiv.org/abs/2205.08209.
 
     Args:
@@ -65,19 +65,19 @@ def cell_loss(inputs: Inputs, cells: Tensor, sizes: Tensor, truth_sizes: Tensor,
     """
     truth = foreground(inputs, inputs.truth)
     segments = Segments(2 * (cells - 1) + truth.to(cells.dtype), 2 * sizes.shape[2])
-    halves = segments.sums(foreground(inputs, inputs.probabilities)).unflatten(2, (-1, 2))
-    losses = segments.sums(inputs.cross_entropy).unflatten(2, (-1, 2)).sum(3)
+    halves = segments.sums(foreground(inputs, inputs.probabilities)).view(*sizes.shape, 2)
+    losses = segments.sums(inputs.cross_entropy).view(*sizes.shape, 2).sum(3)
     scores = ratio(2 * halves[..., 1] + smooth, halves.sum(3) + truth_sizes + smooth)
     return _mean_over(1 - scores + losses / sizes.clamp_min(1), sizes).mean()
 
 
-def cat_loss(inputs: Inputs, sums: Tensor, sizes: Tensor, *, smooth: float) -> Tensor:
-    """Component-adaptive Tversky loss of each sample, (B,): a voxel of a component weighs 1 / (size + 5), others 0.01.
+def cat_loss(sums: Tensor, sizes: Tensor, *, smooth: float) -> Tensor:
+    """Component-adaptive Tversky loss of each sample, (B,).
 
-    Source: Luu et al., https://arxiv.org/abs/2604.08015.
+    A voxel of a component weighs 1 / (size + 5), any other 0.01. Source: Luu et al.,
+    https://arxiv.org/abs/2604.08015.
 
     Args:
-        inputs: the prepared batch.
         sums: sum of the foreground's probability outside the components and in each, (B, K + 1).
         sizes: number of voxels of each component, (B, K), filled up with 0.
         smooth: epsilon, once in numerator and denominator.
@@ -124,7 +124,8 @@ class BlobDiceLoss(SpatialLoss):
             smooth=self.params["smooth"],
             with_cross_entropy=self.with_cross_entropy,
         )
-        return self.params["w_global"] * self._everything(inputs) + self.params["w_blob"] * blob
+        w_global, w_blob = (float(self.params[name]) for name in ("w_global", "w_blob"))
+        return w_global * self._everything(inputs) + w_blob * blob
 
     def _everything(self, inputs: Inputs) -> Tensor:
         return dice_loss(inputs, **self.region)
@@ -147,9 +148,9 @@ class BlobDiceCELoss(BlobDiceLoss):
 
 
 class CellDiceCELoss(SpatialLoss):
-    """Dice + cross-entropy on the Voronoi cell of each component, + w_global (both on everything); see ``cell_loss``.
+    """Dice + cross-entropy on each component's Voronoi cell, + w_global (both on everything).
 
-    Range: [0, inf).
+    See ``cell_loss``. Range: [0, inf).
 
     Example:
         >>> loss = CellDiceCELoss()
@@ -163,16 +164,16 @@ class CellDiceCELoss(SpatialLoss):
         """Return the loss of a prepared batch and its geometry."""
         names = ("cells", "cell_sizes", "cell_component_sizes")
         value = cell_loss(inputs, *(geometry[name] for name in names), smooth=self.params["smooth"])
-        if not self.params["w_global"]:
-            return value
-        return value + self.params["w_global"] * dice_ce_loss(inputs, w_dice=1, w_ce=1, **self.region)
+        w_global = float(self.params["w_global"])
+        return value + w_global * dice_ce_loss(inputs, w_dice=1, w_ce=1, **self.region) if w_global else value
 
 
 class CATMILLoss(SpatialLoss):
-    """Dice + cross-entropy + w_cat min(1, epoch / warmup) CAT + w_mil MIL on the union of the foreground classes.
+    """Dice + cross-entropy + w_cat min(1, epoch / warmup) CAT + w_mil MIL on the union of the foreground.
 
-    CAT: see ``cat_loss``. MIL, multiple-instance learning: mean over all components of -log of the largest probability in
-    it. Components share faces. No foreground in the batch: Dice + cross-entropy. Range: [0, inf).
+    CAT: see ``cat_loss``. MIL, multiple-instance learning: mean over all components of -log of the largest
+    probability in it. Components share faces. No foreground in the batch: Dice + cross-entropy.
+    Range: [0, inf).
 
     Example:
         >>> loss = CATMILLoss(w_mil=1.0)
@@ -192,7 +193,7 @@ class CATMILLoss(SpatialLoss):
         """Set the weights of an epoch, counted from 0."""
         check_epoch(epoch, num_epochs)
         cat = self.params["w_cat"] * warm_up(epoch, self.params["warmup"])
-        self.weights = {"cat": cat, "mil": self.params["w_mil"]}
+        self.weights: dict[str, float] = {"cat": cat, "mil": self.params["w_mil"]}
 
     def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
         """Return the loss of a prepared batch and its geometry.
@@ -212,7 +213,7 @@ class CATMILLoss(SpatialLoss):
         union = foreground(inputs, inputs.probabilities).sum(1, keepdim=True)
         segments = Segments(lesions, sizes.shape[2] + 1)
         exists = sizes[:, 0] > 0
-        cat = cat_loss(inputs, segments.sums(union)[:, 0], sizes[:, 0], smooth=self.params["smooth"])
+        cat = cat_loss(segments.sums(union)[:, 0], sizes[:, 0], smooth=self.params["smooth"])
         mil = -segments.maxima(union)[:, 0, 1:].clamp_min(MIL_FLOOR).log()
         components = sum_over_ranks(exists.sum().to(cat.dtype))
         mil_mean = mean_over_ranks(torch.where(exists, mil, 0).sum(), exists.sum().to(cat.dtype))

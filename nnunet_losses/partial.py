@@ -32,13 +32,13 @@ def leaf_dice_loss(inputs: Inputs, labelled: Tensor, *, smooth: float) -> Tensor
 
 
 def marginal_dice_loss(inputs: Inputs, labelled: Tensor, *, smooth: float) -> Tensor:
-    """Mean of 1 - Dice over the background, which takes in the unlabelled classes, and the labelled ones of all samples.
+    """Mean of 1 - Dice over the labelled classes of all samples; the background takes in the unlabelled ones.
 
     Source: Shi et al., Marginal loss and exclusion loss, https://doi.org/10.1016/j.media.2021.101979.
 
     Args:
         inputs: the prepared batch, under softmax.
-        labelled: (B, C) bool, true where the sample has labels for the class; the background counts as labelled.
+        labelled: (B, C) bool, true where the sample has labels for the class; the background always counts.
         smooth: epsilon, once in numerator and denominator.
     """
     labelled = torch.cat([torch.ones_like(labelled[:, :1]), labelled[:, 1:]], 1)
@@ -47,7 +47,9 @@ def marginal_dice_loss(inputs: Inputs, labelled: Tensor, *, smooth: float) -> Te
     weights = merged.view(*merged.shape, *[1] * (inputs.logits.ndim - 2)).to(inputs.logits.dtype)
     background, truth = ((item * weights).sum(1) for item in (inputs.probabilities, inputs.truth))
     sums = torch.stack([item.flatten(1).sum(1) for item in (background * truth, background, truth)])
-    terms = torch.cat([_dice_terms(sums[:, :, None], smooth), _dice_terms(class_sums(inputs), smooth)[:, 1:]], 1)
+    terms = torch.cat(
+        [_dice_terms(sums[:, :, None], smooth), _dice_terms(class_sums(inputs), smooth)[:, 1:]], 1
+    )
     return _mean_where(terms, labelled)
 
 
@@ -61,7 +63,7 @@ def _mean_where(terms: Tensor, counted: Tensor) -> Tensor:
 
 
 class PartialLabelLoss(Loss):
-    """A loss that is told which classes of a sample are labelled. Subclasses set ``key`` and ``compute_labelled``."""
+    """A loss that is told which classes are labelled. Subclasses set ``key`` and ``compute_labelled``."""
 
     def forward(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, labelled: Tensor | None = None
@@ -110,7 +112,7 @@ class MarginalDiceLoss(PartialLabelLoss):
     Example:
         >>> loss = MarginalDiceLoss()
         >>> logits, target = torch.zeros(1, 3, 1, 3), torch.tensor([[[[0, 1, 1]]]])
-        >>> loss(logits, target, labelled=torch.tensor([[True, True, False]]))  # (1 - (4 / 3) / 3 + 0.5556) / 2
+        >>> loss(logits, target, labelled=torch.tensor([[True, True, False]]))  # both 1 - (4 / 3) / 3
         tensor(0.5556)
     """
 
@@ -127,7 +129,7 @@ def _check_labelled(labelled: Tensor | None, logits: Tensor) -> Tensor:
         return torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
     if labelled.shape != logits.shape[:2]:
         raise ValueError(
-            f"labelled has shape {tuple(labelled.shape)}; expected {tuple(logits.shape[:2])}: one truth value per sample "
-            "and channel of the logits, background included"
+            f"labelled has shape {tuple(labelled.shape)}; expected {tuple(logits.shape[:2])}: one truth "
+            "value per sample and channel of the logits, background included"
         )
     return labelled.to(logits.device, torch.bool)

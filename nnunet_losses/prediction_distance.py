@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,13 +17,13 @@ NOISY = 0.1  # share of neighbours along the last axis that differ; a smooth pre
 
 
 def mask_distance(masks: Tensor, spacing: Spacing = None) -> Tensor:
-    """Distance of each voxel to the other side of its mask, as ``geometry.distance_map``, for masks (B, F, *S).
+    """Distance of each voxel to the other side of its mask, as ``geometry.distance_map`` gives it.
 
-    An untrained network predicts noise, where the usual algorithm is slow but all distances are small. Then looking at near
-    voxels is enough.
+    An untrained network predicts noise, where the usual algorithm is slow but all distances are small. Then
+    looking at near voxels is enough.
 
     Args:
-        masks: bool.
+        masks: (B, F, *S) bool.
         spacing: distance between voxel centres along each axis; None: 1.
 
     Returns:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# A GPU adds one after the other what goes to the same address. Most voxels go to one segment, hence the copies of each.
+# A GPU adds one by one what goes to the same address, and most voxels go to one segment: hence copies.
 COPIES = 512
 
 
@@ -69,7 +69,9 @@ class Segments:
     @cached_property
     def of_batch(self) -> Tensor:
         """Ids that are unique in the batch."""
-        maps = torch.arange(self.ids.shape[0] * self.ids.shape[1], dtype=self.ids.dtype, device=self.ids.device)
+        maps = torch.arange(
+            self.ids.shape[0] * self.ids.shape[1], dtype=self.ids.dtype, device=self.ids.device
+        )
         return self.ids + (maps * self.count).view(*self.ids.shape[:2], *[1] * (self.ids.ndim - 2))
 
     def sums(self, values: Tensor) -> Tensor:

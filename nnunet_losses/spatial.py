@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SpatialLoss(Loss):
     """A loss that looks beyond single voxels. Subclasses set ``key`` and ``compute_on``.
 
-    ``forward`` takes the geometry of the target if a data-loader worker has made it, and makes it itself if not.
+    ``forward`` takes the geometry of the target if a data-loader worker has made it, or else makes it.
     """
 
     @property
@@ -48,7 +48,7 @@ class SpatialLoss(Loss):
             logits: (B, C, *S), raw outputs of the network.
             target: (B, 1, *S) class ids or (B, C, *S) channels of 0 and 1.
             mask: (B, 1, *S), true where the voxel counts.
-            geometry: what ``geometry_recipe`` makes of this target and mask; None: it is made here, on the CPU.
+            geometry: what ``geometry_recipe`` makes of this target and mask; None: made here, on the CPU.
         """
         with torch.autocast(logits.device.type, enabled=False):
             inputs = prepare(logits, target, mask, activation=self.activation, ignore_index=self.ignore_index)
@@ -79,8 +79,9 @@ class SpatialLoss(Loss):
             if shape[:1] + shape[2:] != (batch, *space):
                 found = f"has {name!r} of shape {shape}" if shape else f"has no {name!r}"
                 raise ValueError(
-                    f"the geometry {found}; loss {self.key!r} expects {names} for logits {tuple(inputs.logits.shape)}: "
-                    "make it with loss.geometry_recipe(channels), from the target of the same batch and scale"
+                    f"the geometry {found}; loss {self.key!r} expects {names} for logits of shape "
+                    f"{tuple(inputs.logits.shape)}: make it with loss.geometry_recipe(channels), from the "
+                    "target of the same batch and scale"
                 )
         return geometry.to(inputs.logits.device)
 
@@ -88,4 +89,3 @@ class SpatialLoss(Loss):
 def foreground(inputs: Inputs, channels: Tensor) -> Tensor:
     """Select the foreground channels (B, F, *S) of a tensor (B, C, *S)."""
     return channels[:, inputs.foreground :]
-

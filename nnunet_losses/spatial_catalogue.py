@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .catalogue import PHI, SMOOTH, region
 from .spec import Choice, LossSpec, Number, Spacing
+
+if TYPE_CHECKING:
+    from .spec import Need
 
 SPACING = Spacing("spacing", None, "distance between voxel centres along each axis; None: 1")
 HAUSDORFF_ALPHA = Number("alpha", 2.0, "exponent of the distance")
 W_GLOBAL = Number("w_global", 2.0, "weight of the loss on everything")
 W_BLOB = Number("w_blob", 1.0, "weight of the mean over components")
-GEOMETRY = frozenset({"geometry"})
-SCHEDULED = frozenset({"geometry", "schedule"})
+GEOMETRY: frozenset[Need] = frozenset({"geometry"})
+SCHEDULED: frozenset[Need] = frozenset({"geometry", "schedule"})
 
 SPATIAL: tuple[LossSpec, ...] = (
     LossSpec(
@@ -50,8 +55,8 @@ SPATIAL: tuple[LossSpec, ...] = (
             Choice(
                 "schedule",
                 "rebalance",
-                "'rebalance': by 0.01 an epoch; 'rebalance_relative': over the whole training; 'constant': Dice + 0.01 "
-                "Boundary; 'increase': Dice + 0.01 (epoch + 1) Boundary",
+                "'rebalance': by 0.01 an epoch; 'rebalance_relative': over the whole training; 'constant': "
+                "Dice + 0.01 Boundary; 'increase': Dice + 0.01 (epoch + 1) Boundary",
                 values=("rebalance", "rebalance_relative", "constant", "increase"),
             ),
             SPACING,
@@ -106,7 +111,9 @@ SPATIAL: tuple[LossSpec, ...] = (
         reference="Karimi, Salcudean, Reducing the Hausdorff distance, IEEE TMI 2020",
         url="https://doi.org/10.1109/TMI.2019.2930068",
         fields=region(
-            Choice("schedule", "ratio", "'ratio': a is the ratio of the last epoch's means", values=("ratio",)),
+            Choice(
+                "schedule", "ratio", "'ratio': a is the ratio of the last epoch's means", values=("ratio",)
+            ),
             SPACING,
         ),
         needs=SCHEDULED,
@@ -129,8 +136,8 @@ SPATIAL: tuple[LossSpec, ...] = (
         trainer="MarginalDice",
         module="partial:MarginalDiceLoss",
         summary="Dice for partial labels: unlabelled classes are part of the background.",
-        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}, p_0 \leftarrow p_0 + \sum_{c\ unlabelled} p_c",
-        reference="Shi et al., Marginal loss and exclusion loss for partially supervised segmentation, MedIA 2021",
+        formula=r"1 - \frac{2\,TP + \epsilon}{P + G + \epsilon}, p_0 \leftarrow p_0 + \sum_{unlabelled} p_c",
+        reference="Shi et al., Marginal loss and exclusion loss, MedIA 2021",
         url="https://doi.org/10.1016/j.media.2021.101979",
         fields=(SMOOTH,),
         needs=frozenset({"labelled"}),
@@ -187,8 +194,11 @@ SPATIAL: tuple[LossSpec, ...] = (
         key="cat_mil",
         trainer="CATMIL",
         module="instance:CATMILLoss",
-        summary="Dice and cross-entropy, a Tversky loss for small components, and each component's highest probability.",
-        formula=r"L_{DiceCE} + w_{cat} \min(1, \tfrac{epoch}{warmup}) L_{CAT} + w_{mil} \frac{1}{K}\sum_k -\log \max_{c_k} p",
+        summary="Dice, cross-entropy, a Tversky loss for small components, their highest probabilities.",
+        formula=(
+            r"L_{DiceCE} + w_{cat} \min(1, \tfrac{epoch}{warmup}) L_{CAT}"
+            r" + w_{mil} \frac{1}{K}\sum_k -\log \max_{c_k} p"
+        ),
         reference="Luu et al., Component-adaptive and lesion-level supervision, 2026",
         url="https://arxiv.org/abs/2604.08015",
         fields=region(
@@ -209,7 +219,13 @@ SPATIAL: tuple[LossSpec, ...] = (
         reference="Shit et al., clDice, CVPR 2021",
         url="https://arxiv.org/abs/2003.07311",
         fields=region(
-            Number("iterations", 10, "of the soft skeleton: more than the largest radius in voxels", low=1, whole=True),
+            Number(
+                "iterations",
+                10,
+                "of the soft skeleton: more than the largest radius in voxels",
+                low=1,
+                whole=True,
+            ),
             Number("alpha", 0.5, "share of centreline Dice", high=1.0),
         ),
         needs=GEOMETRY,

@@ -162,7 +162,7 @@ class NumberOrPerClass(Number):
 
 @dataclass(frozen=True)
 class Spacing(PerClass):
-    """Distance between voxel centres along each spatial axis. It comes from the data, not from a trainer name."""
+    """Distance between voxel centres along each spatial axis. It comes from the data."""
 
     @property
     def expectation(self) -> str:

@@ -51,7 +51,7 @@ def skeleton_recall_loss(inputs: Inputs, tube: Tensor, *, smooth: float) -> Tens
 
 
 def soft_skeleton(values: Tensor, iterations: int) -> Tensor:
-    """The soft skeleton of a map (B, F, *S) of probabilities, differentiable; neighbours outside the patch do not count.
+    """The differentiable soft skeleton of probabilities (B, F, *S); outside the patch nothing counts.
 
     Example:
         >>> bar = torch.zeros(1, 1, 3, 7)
@@ -110,7 +110,7 @@ class ClDiceLoss(SpatialLoss):
 
     def compute_on(self, inputs: Inputs, geometry: Geometry) -> Tensor:
         """Return the loss of a prepared batch and its geometry."""
-        alpha, smooth = self.params["alpha"], self.params["smooth"]
+        alpha, smooth = float(self.params["alpha"]), self.params["smooth"]
         score = cldice_score(
             inputs, geometry["soft_skeleton"], iterations=self.params["iterations"], smooth=smooth
         )

@@ -39,7 +39,8 @@ def weighted_squares(p: Tensor, q: Tensor, weights: Tensor) -> Tensor:
         Sums (B, F).
 
     Example:
-        >>> weighted_squares(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.0, 5.0]]]), torch.tensor([[[2.0, 1.0]]]))
+        >>> p, q, weights = torch.tensor([[1.0, 2.0], [0.0, 5.0], [2.0, 1.0]]).view(3, 1, 1, 2)
+        >>> weighted_squares(p, q, weights)
         tensor([[11.]])
     """
     sums: Tensor = _WeightedSquares.apply(p, q, weights)  # type: ignore[no-untyped-call]  # torch has no types

@@ -17,7 +17,7 @@ def components(mask: Mask, *, faces_only: bool = False) -> Ids:
 
     Args:
         mask: 2D or 3D.
-        faces_only: voxels connect by faces (6 neighbours in 3D, 4 in 2D), not also by edges and corners (26, 8).
+        faces_only: voxels connect by faces (6 neighbours in 3D, 4 in 2D), not by edges and corners (26, 8).
 
     Example:
         >>> diagonal = np.array([[True, False], [False, True]])
@@ -55,8 +55,8 @@ def voronoi_cells(ids: Ids, spacing: Spacing = None) -> Ids:
     count = int(ids.max(initial=0))
     if count < 2:
         return np.full(ids.shape, count, np.int32)
-    # One plane more without components: a row length that is no power of two spares the transform cache conflicts,
-    # which halves its time on patches of 64 or 128 voxels.
+    # One plane more without components: rows whose length is no power of two spare the transform cache
+    # conflicts, which halves its time on patches of 64 or 128 voxels.
     padded = np.pad(ids, [(0, 0)] * (ids.ndim - 1) + [(0, 1)])
     nearest = ndimage.distance_transform_edt(
         padded == 0, sampling=spacing, return_distances=False, return_indices=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import edt
 import numpy as np
@@ -19,7 +19,7 @@ ROUNDING = 1e-5  # relative; distances that differ by less are equal
 
 
 def distance_map(mask: Mask, spacing: Spacing = None, *, threads: int = 1) -> Distances:
-    """Distance to the other side: at a voxel of the mask to the nearest voxel outside it, elsewhere to the mask.
+    """Distance to the other side: in the mask to the nearest voxel outside it, elsewhere to the mask.
 
     Args:
         mask: the class, 2D or 3D.
@@ -39,7 +39,7 @@ def distance_map(mask: Mask, spacing: Spacing = None, *, threads: int = 1) -> Di
 def label_distance_map(
     labels: NDArray[np.integer | np.bool_], spacing: Spacing = None, *, threads: int = 1
 ) -> Distances:
-    """Distance of each voxel to the nearest voxel with another label; 0 everywhere if there is one label only.
+    """Distance to the nearest voxel with another label; 0 everywhere if there is one label only.
 
     Args:
         labels: non-negative ids below 65535, 2D or 3D.
@@ -50,8 +50,8 @@ def label_distance_map(
         >>> label_distance_map(np.array([[0, 0, 0, 2, 1]]))
         array([[3., 2., 1., 1., 1.]], dtype=float32)
     """
-    # One multi-label transform serves both sides of every boundary. It takes 0 for "outside", hence the shift.
-    shifted = labels.astype(np.uint8 if labels.dtype == np.bool_ else np.uint16)
+    # One multi-label transform serves both sides of every boundary. It takes 0 for "outside", hence the 1.
+    shifted: NDArray[Any] = labels.astype(np.uint8 if labels.dtype == np.bool_ else np.uint16)
     shifted += 1
     if (shifted == shifted.flat[0]).all():
         return np.zeros(labels.shape, np.float32)
@@ -67,7 +67,7 @@ def label_distance_map(
 def signed_distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
     """Distance outside the mask; inside -(distance - min(spacing)), so that the inner boundary voxel has 0.
 
-    Source: Kervadec et al., Boundary loss, https://doi.org/10.1016/j.media.2020.101851 (there at unit spacing).
+    Source: Kervadec et al., https://doi.org/10.1016/j.media.2020.101851, there at unit spacing.
 
     Args:
         mask: the class, 2D or 3D.
@@ -88,17 +88,17 @@ def signed_distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
 
 
 def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing = None) -> Distances:
-    """1 next to the boundary of each label's region, falling linearly with distance to 0 at its deepest voxel.
+    """1 next to the boundary of each label's region, falling linearly to 0 at its deepest voxel.
 
-    Source: Ma et al., Loss odyssey in medical image segmentation, https://doi.org/10.1016/j.media.2021.102035 (the
-    distance penalty of Caliva et al.), there for two classes.
+    Source: the distance penalty in Ma et al., https://doi.org/10.1016/j.media.2021.102035, for two classes.
 
     Args:
         labels: non-negative ids, 2D or 3D.
         spacing: as for ``distance_map``.
 
     Returns:
-        (max d - d) / (max d - min d) over the voxel's own region; 1 where that is 0/0, 0 if one label fills the patch.
+        (max d - d) / (max d - min d) over the voxel's own region; 1 where that is 0/0; 0 if one label fills
+        the patch.
 
     Example:
         >>> boundary_proximity(np.array([[0, 0, 0, 1, 1]]))

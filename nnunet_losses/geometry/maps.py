@@ -47,8 +47,7 @@ class Sample:
     @property
     def union(self) -> Mask:
         """Where any foreground class is, (1, *S)."""
-        union: Mask = self.foreground.any(axis=0, keepdims=True)
-        return union
+        return np.asarray(self.foreground.any(axis=0, keepdims=True))
 
 
 def make_maps(names: tuple[str, ...], sample: Sample) -> Maps:

@@ -21,8 +21,8 @@ MANY_COMPONENTS = 64  # from here on one thinning of the whole patch beats one p
 def skeleton_tube(mask: Mask) -> Mask:
     """Skeleton of the mask, dilated twice by the voxel and its face neighbours; it may reach beyond the mask.
 
-    Source: Kirchhoff et al., Skeleton Recall loss, https://arxiv.org/abs/2404.03010; the thinning is scikit-image's (Zhang
-    in 2D, Lee in 3D), so that its version decides on single voxels.
+    The thinning is scikit-image's (Zhang in 2D, Lee in 3D), so that its version decides on single voxels.
+    Source: Kirchhoff et al., Skeleton Recall loss, https://arxiv.org/abs/2404.03010.
 
     Example:
         >>> skeleton_tube(np.eye(5, dtype=bool)).sum()
@@ -39,8 +39,8 @@ def skeleton_tube(mask: Mask) -> Mask:
 def soft_skeleton(mask: Mask, iterations: int) -> Mask:
     """The soft skeleton of clDice, for a mask instead of probabilities.
 
-    Source: Shit et al., clDice, https://arxiv.org/abs/2003.07311. An opening here is a 3^n maximum of a minimum over face
-    neighbours, and neighbours outside the patch do not count.
+    An opening here is a 3^n maximum of a minimum over face neighbours, and neighbours outside the patch do
+    not count. Source: Shit et al., clDice, https://arxiv.org/abs/2003.07311.
 
     Example:
         >>> soft_skeleton(np.ones((3, 5), bool), iterations=1).astype(int)
@@ -63,7 +63,7 @@ def soft_skeleton(mask: Mask, iterations: int) -> Mask:
 
 
 def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
-    """Smallest box that holds the mask, with a margin as far as the patch reaches; an empty one for an empty mask.
+    """Smallest box that holds the mask, with a margin where the patch has room; empty for an empty mask.
 
     Example:
         >>> bounding_box(np.array([[False, False, True, True]]))

@@ -52,7 +52,7 @@ class Geometry:
 class GeometryRecipe:
     """Says how to make the geometry that a loss needs. Small, and can be sent to worker processes.
 
-    Calling it makes the maps of one sample, ``collate`` joins samples to what ``forward`` takes as ``geometry``.
+    Calling it makes the maps of one sample; ``collate`` joins samples to the ``geometry`` of ``forward``.
 
     Args:
         maps: names of the maps.
@@ -99,7 +99,7 @@ class GeometryRecipe:
         return self.of_labels(labels[0], None if valid is None else valid[0])
 
     def of_labels(self, labels: Tensor, valid: Tensor | None) -> dict[str, NDArray[Any]]:
-        """Make the maps of one sample that has been read: labels (1, *S), or channels (C, *S) under sigmoid."""
+        """Make the maps of a sample that has been read: labels (1, *S), under sigmoid channels (C, *S)."""
         softmax = self.activation == "softmax"
         array = labels.cpu().numpy()
         counted = np.ones(array.shape[1:], bool) if valid is None else valid[0].cpu().numpy()
@@ -119,15 +119,15 @@ class GeometryRecipe:
         return Geometry({name: _stack([item[name] for item in samples]) for name in samples[0]}, self.spacing)
 
     def scaled(self, factors: Sequence[float]) -> GeometryRecipe:
-        """Return the recipe for a target that is smaller by these factors along each axis (2: half as many voxels)."""
+        """Return the recipe for a target that is smaller by one factor per axis (2: half the size)."""
         spacing = self.spacing or (1.0,) * len(factors)
         return replace(self, spacing=tuple(a * b for a, b in zip(spacing, factors, strict=True)))
 
     def _checked_spacing(self, axes: int) -> Spacing:
         if self.spacing is not None and len(self.spacing) != axes:
             raise ValueError(
-                f"spacing={self.spacing} has {len(self.spacing)} numbers, but the batch has {axes} spatial axes; give "
-                "one number per axis, in the order of the array"
+                f"spacing={self.spacing} has {len(self.spacing)} numbers, but the batch has {axes} spatial "
+                "axes; give one number per axis, in the order of the array"
             )
         return self.spacing
 

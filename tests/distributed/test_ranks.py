@@ -15,7 +15,17 @@ from . import worker
 
 RANKS = 2
 WHOLE = slice(0, 4)
-BY_SAMPLE = ("dice_image", "dice_class", "unified_focal")  # terms of samples, though without a phi
+# Terms of samples, whatever the phi of a Dice part is.
+BY_SAMPLE = (
+    "dice_image",
+    "dice_class",
+    "unified_focal",
+    "generalized_surface",
+    "cc_dice_ce",
+    "cat_mil",
+    "cldice",
+    "skeleton_recall",
+)
 
 
 def plan() -> list[tuple[str, dict, str]]:
@@ -26,7 +36,10 @@ def plan() -> list[tuple[str, dict, str]]:
         phis = [{"phi": phi} for phi in spec.choices["phi"]] if spec.has_dice else [{}]
         if "class_weights" in spec.parameters:
             phis.append({"class_weights": [0.2, 1.0, 3.0]})
-        entries += [(key, params, activation) for params in phis for activation in spec.activations]
+        activations = (
+            spec.activations[:1] if spec.regions else spec.activations
+        )  # the batch has three regions
+        entries += [(key, params, activation) for params in phis for activation in activations]
     return entries
 
 

@@ -57,7 +57,9 @@ def distance_to_each(ids, spacing):
     here = coordinates(np.ones_like(ids, bool), spacing)
     return np.stack(
         [
-            np.sqrt(((here[:, None] - coordinates(ids == k, spacing)[None]) ** 2).sum(2)).min(1).reshape(ids.shape)
+            np.sqrt(((here[:, None] - coordinates(ids == k, spacing)[None]) ** 2).sum(2))
+            .min(1)
+            .reshape(ids.shape)
             for k in range(1, ids.max() + 1)
         ]
     )

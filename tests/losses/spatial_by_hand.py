@@ -8,7 +8,7 @@ CE = -(math.log(0.8) + math.log(0.6)) / 2
 DICE = 1 - 1.6 / 2.2
 DICE_OF_BACKGROUND = 1 - 1.2 / 1.8
 
-# Both voxels are at distance 1 from the other side, in truth and prediction. The only component is the first voxel.
+# Both voxels are at distance 1 from the other side, in truth and prediction. One component: the first voxel.
 SPATIAL_BY_HAND = {
     "dpce": ({}, 2 * CE),
     "boundary": ({}, (0.8 * 0 + 0.4 * 1) / 2),

@@ -41,7 +41,9 @@ def test_distance(shape, spacing, share):
     assert found.dtype == np.float32
     assert (found > 0).all()
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    np.testing.assert_allclose(geometry.distance_map(mask), brute_force.distance(mask, (1,) * mask.ndim), rtol=1e-6)
+    np.testing.assert_allclose(
+        geometry.distance_map(mask), brute_force.distance(mask, (1,) * mask.ndim), rtol=1e-6
+    )
 
 
 @over_spaces
@@ -95,9 +97,14 @@ def test_boundary_proximity(shape, spacing):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1.0])
 def test_components(shape, share, faces_only):
     mask = np.random.default_rng(2).random(shape) < share
-    found, expected = geometry.components(mask, faces_only=faces_only), brute_force.components(mask, faces_only=faces_only)
+    found, expected = (
+        geometry.components(mask, faces_only=faces_only),
+        brute_force.components(mask, faces_only=faces_only),
+    )
     pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist(), strict=True))
-    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})  # the same, but for numbering
+    assert (
+        len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    )  # the same, but for numbering
     sizes = geometry.component_sizes(found)
     assert sizes.tolist() == [(found == k).sum() for k in range(1, found.max() + 1)]
 
@@ -166,4 +173,6 @@ def test_near_distance_knows_what_is_out_of_reach():
     mask[0, 0] = True
     assert near_distance(mask, (1.0, 1.0), REACH) is None
     noise = torch.rand(12, 12, generator=torch.Generator().manual_seed(1)) < 0.5
-    assert torch.equal(near_distance(noise, (1.0, 1.0), REACH), torch.from_numpy(geometry.distance_map(noise.numpy())))
+    assert torch.equal(
+        near_distance(noise, (1.0, 1.0), REACH), torch.from_numpy(geometry.distance_map(noise.numpy()))
+    )

@@ -44,14 +44,17 @@ def test_given_and_computed_geometry_are_equal(key, activation, space, masked):
     params = {"spacing": (3.0, 1.0, 0.7)[: len(space)]} if "spacing" in get_loss_spec(key).parameters else {}
     loss = create_loss(key, activation=activation, **params)
     geometry = made_by_workers(loss, target, mask, logits.shape[1])
-    computed, given = value_and_gradient(loss, logits, target, mask), value_and_gradient(loss, logits, target, mask, geometry)
+    computed, given = (
+        value_and_gradient(loss, logits, target, mask),
+        value_and_gradient(loss, logits, target, mask, geometry),
+    )
     assert torch.equal(given[0], computed[0])
     assert torch.equal(given[1], computed[1])
 
 
 @over_keys
 def test_ignore_label_and_one_hot_targets_give_the_same_geometry(key):
-    logits, target = batch(key, "softmax", (9, 8))
+    _, target = batch(key, "softmax", (9, 8))
     mask = some_mask((3, 9, 8))
     ignoring = create_loss(key, ignore_index=7)
     one_hot = target.long() == class_axis(target, 3)
@@ -69,7 +72,9 @@ def test_ignore_label_and_one_hot_targets_give_the_same_geometry(key):
 def test_batch_without_any_foreground(key, activation):
     logits, target = batch(key, activation, (9, 8), empty=True)
     loss = create_loss(key, activation=activation)
-    value, gradient = value_and_gradient(loss, logits, target, None, made_by_workers(loss, target, None, logits.shape[1]))
+    value, gradient = value_and_gradient(
+        loss, logits, target, None, made_by_workers(loss, target, None, logits.shape[1])
+    )
     assert value.isfinite()
     assert gradient.isfinite().all()
 
@@ -101,7 +106,9 @@ def test_spacing_must_fit_the_batch():
         loss(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.int16))
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 0.0), (1.0,), (1, 1, 1, 1), (1.0, -2.0), "12", 3.0, (1.0, float("nan"))])
+@pytest.mark.parametrize(
+    "spacing", [(1.0, 0.0), (1.0,), (1, 1, 1, 1), (1.0, -2.0), "12", 3.0, (1.0, float("nan"))]
+)
 def test_wrong_spacing_is_refused(spacing):
     with pytest.raises(ValueError, match="spacing="):
         create_loss("boundary", spacing=spacing)

@@ -69,7 +69,15 @@ def test_value_by_hand(key):
     assert create_loss(key, **params)(logits, TARGET).item() == pytest.approx(expected, rel=1e-12)
 
 
-COUNT_CLASSES = ("marginal_dice", "focal", "weighted_ce", "generalized_dice", "penalty_gdice", "lovasz", "exp_log")
+COUNT_CLASSES = (
+    "marginal_dice",
+    "focal",
+    "weighted_ce",
+    "generalized_dice",
+    "penalty_gdice",
+    "lovasz",
+    "exp_log",
+)
 
 
 @pytest.mark.parametrize("key", [key for key in list_losses() if key not in COUNT_CLASSES])

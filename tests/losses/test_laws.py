@@ -27,12 +27,21 @@ SPACES = {"2d": (7, 6), "3d": (3, 5, 4)}
 over_spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 # These select or weigh within the batch, so that their value is not the mean of the samples' values.
-POOL_THE_BATCH = {"topk", "dice_topk", "weighted_ce", "dice_batch", "dice_all", "exp_log", "lovasz", "cat_mil"}
+POOL_THE_BATCH = {
+    "topk",
+    "dice_topk",
+    "weighted_ce",
+    "dice_batch",
+    "dice_all",
+    "exp_log",
+    "lovasz",
+    "cat_mil",
+}
 
 # Without a gradient where errors are thin; see test_spatial.
 FLAT = {"hausdorff_er"}
 
-# What these look at depends on the order of voxels: who gets a voxel between two components, what thinning leaves.
+# The order of voxels decides here: on a voxel between two components, and on what thinning leaves.
 NOT_SYMMETRIC = {"cc_dice_ce", "skeleton_recall"}
 
 # These must be saved to resume a training.

@@ -22,13 +22,12 @@ def reference(shared: Path) -> tuple[dict[str, Any], Any]:
 
 
 def setting(spec: dict[str, Any], entry: dict[str, Any]) -> Any:
-    loss = create_loss(
+    return create_loss(
         entry["key"],
         activation=spec["activation"],
         ignore_index=spec["ignore_index"],
         **entry["params"],
     )
-    return loss
 
 
 def at_its_epoch(loss: Any, entry: dict[str, Any], batch: tuple[Any, ...], extra: dict[str, Any]) -> Any:

@@ -32,10 +32,13 @@ def sparse_batch(activation, space, *, share=0.12, seed=0):
 
 
 def by_map(activation, logits, target, mask):
-    """Yield (p, y, cross-entropy, valid) of each (sample, foreground class), ignored voxels being background."""
+    """Yield p, y, cross-entropy, valid of each sample and foreground class; ignored voxels are background."""
     valid = torch.ones_like(target[:, :1], dtype=torch.bool) if mask is None else mask
     if activation == "softmax":
-        p, losses = logits.softmax(1), torch.nn.functional.cross_entropy(logits, target[:, 0], reduction="none")[:, None]
+        p, losses = (
+            logits.softmax(1),
+            torch.nn.functional.cross_entropy(logits, target[:, 0], reduction="none")[:, None],
+        )
         classes = range(1, logits.shape[1])
         y = [(target[:, 0] == c) for c in classes]
         losses = [losses[:, 0]] * len(y)
@@ -65,7 +68,12 @@ def test_blob_loss_component_by_component(key, activation, space, masked):
     for p, y, losses, valid in by_map(activation, logits, target, mask):
         ids = torch.from_numpy(brute_force.components(y.numpy()))
         values = [
-            dice_ce(p, ids == k, losses if key == "blob_dice_ce" else 0 * losses, valid & ((ids == 0) | (ids == k)))
+            dice_ce(
+                p,
+                ids == k,
+                losses if key == "blob_dice_ce" else 0 * losses,
+                valid & ((ids == 0) | (ids == k)),
+            )
             for k in range(1, int(ids.max()) + 1)
         ]
         if values:
@@ -85,11 +93,15 @@ def test_component_loss_cell_by_cell(activation, space, masked):
     means = []
     for p, y, losses, valid in by_map(activation, logits, target, mask):
         cells = torch.from_numpy(geometry.voronoi_cells(geometry.components(y.numpy()), spacing))
-        means.append(torch.stack([dice_ce(p, y, losses, valid & (cells == k)) for k in cells.unique()]).mean())
+        means.append(
+            torch.stack([dice_ce(p, y, losses, valid & (cells == k)) for k in cells.unique()]).mean()
+        )
     loss = create_loss("cc_dice_ce", activation=activation, spacing=spacing)
     expected = torch.stack(means).mean()
     found = value_and_gradient(loss, logits, target, mask)
-    torch.testing.assert_close(found, (expected.detach(), torch.autograd.grad(expected, logits)[0]), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        found, (expected.detach(), torch.autograd.grad(expected, logits)[0]), rtol=1e-6, atol=1e-9
+    )
 
 
 @over_masks
@@ -106,7 +118,10 @@ def test_cat_and_mil_component_by_component(activation, masked):
         ids = brute_force.components(y[sample].numpy(), faces_only=True)
         sizes = np.bincount(ids.ravel())
         weights = torch.from_numpy(np.where(ids > 0, 1 / (sizes[ids] + 5), 0.01)) * mask[sample, 0]
-        tp, fp, fn = ((weights * item).sum() for item in (p[sample] * y[sample], p[sample] * ~y[sample], (1 - p[sample]) * y[sample]))
+        tp, fp, fn = (
+            (weights * item).sum()
+            for item in (p[sample] * y[sample], p[sample] * ~y[sample], (1 - p[sample]) * y[sample])
+        )
         cat.append(1 - (tp + 1e-5) / (tp + 0.3 * fp + 0.7 * fn + 1e-5))
         mil += [-p[sample][torch.from_numpy(ids == k)].max().log() for k in range(1, len(sizes))]
     loss = create_loss("cat_mil", activation=activation, w_cat=0.3, w_mil=0.7, warmup=10)
@@ -118,7 +133,9 @@ def test_cat_and_mil_component_by_component(activation, masked):
 
 def test_cat_mil_is_for_one_region():
     with pytest.raises(NotImplementedError, match="one region"):
-        create_loss("cat_mil", activation="sigmoid")(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4, dtype=torch.bool))
+        create_loss("cat_mil", activation="sigmoid")(
+            torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+        )
 
 
 def test_marginal_dice_is_for_exclusive_classes():
@@ -150,14 +167,24 @@ def test_many_components(key):
     assert value.isfinite()
     assert gradient.isfinite().all()
     recipe = loss.geometry_recipe(2)
-    assert (recipe(target[0])["component_sizes" if key != "cc_dice_ce" else "cell_component_sizes"] == 1).sum() == 441
+    assert (
+        recipe(target[0])["component_sizes" if key != "cc_dice_ce" else "cell_component_sizes"] == 1
+    ).sum() == 441
 
 
 def test_spacing_scales_distances():
     logits, target = sparse_batch("softmax", (9, 8))
-    for key, power in (("boundary", 1), ("hausdorff_one_sided", 2), ("hausdorff_dt", 2), ("generalized_surface", 0), ("dpce", 0)):
+    for key, power in (
+        ("boundary", 1),
+        ("hausdorff_one_sided", 2),
+        ("hausdorff_dt", 2),
+        ("generalized_surface", 0),
+        ("dpce", 0),
+    ):
         value = create_loss(key, **({"smooth": 0} if power == 0 and key != "dpce" else {}))(logits, target)
-        scaled = create_loss(key, spacing=(2, 2), **({"smooth": 0} if power == 0 and key != "dpce" else {}))(logits, target)
+        scaled = create_loss(key, spacing=(2, 2), **({"smooth": 0} if power == 0 and key != "dpce" else {}))(
+            logits, target
+        )
         torch.testing.assert_close(scaled, value * 2**power)
 
 
@@ -232,7 +259,10 @@ def test_ratio_follows_the_last_epoch():
     loss, (logits, target) = create_loss("dice_hausdorff"), sparse_batch("softmax", (9, 8))
 
     def parts(*scales):
-        values = [[create_loss(key)(scale * logits, target).item() for scale in scales] for key in ("hausdorff_dt", "dice")]
+        values = [
+            [create_loss(key)(scale * logits, target).item() for scale in scales]
+            for key in ("hausdorff_dt", "dice")
+        ]
         return sum(values[0]) / sum(values[1])
 
     loss.set_epoch(0, 5)
@@ -309,7 +339,16 @@ def test_all_ignored_sample_beside_another_one():
     logits, target = sparse_batch("softmax", (9, 8))
     mask = torch.ones(3, 1, 9, 8, dtype=torch.bool)
     mask[0] = False
-    for key in ("boundary", "hausdorff_dt", "generalized_surface", "blob_dice_ce", "cc_dice_ce", "cat_mil", "cldice", "skeleton_recall"):
+    for key in (
+        "boundary",
+        "hausdorff_dt",
+        "generalized_surface",
+        "blob_dice_ce",
+        "cc_dice_ce",
+        "cat_mil",
+        "cldice",
+        "skeleton_recall",
+    ):
         value, gradient = value_and_gradient(create_loss(key), logits, target, mask)
         assert math.isfinite(value)
         assert not gradient[0].any()
