@@ -136,8 +136,8 @@ class HausdorffErosionLoss(Loss):
 class DiceHausdorffLoss(SpatialLoss):
     """a Dice + HausdorffDT, a the ratio of HausdorffDT's mean to Dice's in the last epoch; 1 in the first.
 
-    Range: [0, inf). The means are over training steps, which are calls in training mode whose logits require a
-    gradient, and over all ranks, so that a is the same on each. They are buffers: a trainer that saves
+    Range: [0, inf). The means are over training steps, which are calls in training mode whose logits require
+    a gradient, and over all ranks, so that a is the same on each. They are buffers: a trainer that saves
     ``state_dict()`` resumes with the same a.
 
     Example:

@@ -12,7 +12,7 @@ from .distance import boundary_proximity, distance_map, signed_distance_map
 from .morphology import skeleton_tube, soft_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,23 +26,18 @@ class Sample:
     """The labels of one sample. An ignored voxel belongs to no class.
 
     Args:
-        classes: one mask per channel of the logits, (C, *S) bool.
-        exclusive: channel 0 is background and the channels exclude each other (softmax).
+        foreground: one mask per foreground class, (F, *S) bool.
+        exclusive: the classes exclude each other (softmax).
         valid: (*S) bool, true where the voxel counts.
         spacing: distance between voxel centres along each axis; None: 1.
         iterations: of the soft skeleton.
     """
 
-    classes: Mask
+    foreground: Mask
     exclusive: bool
     valid: Mask
     spacing: Spacing = None
     iterations: int = 10
-
-    @property
-    def foreground(self) -> Mask:
-        """Masks of the foreground classes, (F, *S)."""
-        return self.classes[1:] if self.exclusive else self.classes
 
     @property
     def union(self) -> Mask:
@@ -58,7 +53,7 @@ def make_maps(names: tuple[str, ...], sample: Sample) -> Maps:
 
     Example:
         >>> labels = np.array([[0, 0, 1, 1, 0, 1]])
-        >>> sample = Sample(np.stack([labels == 0, labels == 1]), exclusive=True, valid=labels >= 0)
+        >>> sample = Sample(foreground=labels[None] == 1, exclusive=True, valid=labels >= 0)
         >>> maps = make_maps(("components",), sample)
         >>> maps["components"], maps["component_sizes"]
         (array([[[0, 0, 1, 1, 0, 2]]], dtype=int32), array([[2, 1]], dtype=int32))
@@ -72,22 +67,22 @@ def make_maps(names: tuple[str, ...], sample: Sample) -> Maps:
 
 
 def _distance(sample: Sample) -> Maps:
-    return {"distance": np.stack([distance_map(mask, sample.spacing) for mask in sample.foreground])}
+    return {"distance": _stack([distance_map(mask, sample.spacing) for mask in sample.foreground])}
 
 
 def _signed_distance(sample: Sample) -> Maps:
     maps = [signed_distance_map(mask, sample.spacing) for mask in sample.foreground]
-    return {"signed_distance": np.stack(maps)}
+    return {"signed_distance": _stack(maps)}
 
 
 def _boundary_proximity(sample: Sample) -> Maps:
-    labels = [_labels(sample.foreground)] if sample.exclusive else sample.classes
-    return {"boundary_proximity": np.stack([boundary_proximity(item, sample.spacing) for item in labels])}
+    labels = [_labels(sample.foreground)] if sample.exclusive else sample.foreground
+    return {"boundary_proximity": _stack([boundary_proximity(item, sample.spacing) for item in labels])}
 
 
 def _components(sample: Sample) -> Maps:
     ids = [components(mask) for mask in sample.foreground]
-    return {"components": np.stack(ids), "component_sizes": _rows([component_sizes(item) for item in ids])}
+    return {"components": _stack(ids), "component_sizes": _rows([component_sizes(item) for item in ids])}
 
 
 def _cells(sample: Sample) -> Maps:
@@ -96,7 +91,7 @@ def _cells(sample: Sample) -> Maps:
     counts = [int(item.max()) for item in cells]
     valid = [component_sizes(item * sample.valid, count) for item, count in zip(cells, counts, strict=True)]
     truth = [component_sizes(item, count) for item, count in zip(ids, counts, strict=True)]
-    return {"cells": np.stack(cells), "cell_sizes": _rows(valid), "cell_component_sizes": _rows(truth)}
+    return {"cells": _stack(cells), "cell_sizes": _rows(valid), "cell_component_sizes": _rows(truth)}
 
 
 def _lesions(sample: Sample) -> Maps:
@@ -105,12 +100,12 @@ def _lesions(sample: Sample) -> Maps:
 
 
 def _skeleton_tube(sample: Sample) -> Maps:
-    masks = sample.union if sample.exclusive else sample.classes
-    return {"skeleton_tube": np.stack([skeleton_tube(mask) for mask in masks])}
+    masks = sample.union if sample.exclusive else sample.foreground
+    return {"skeleton_tube": _stack([skeleton_tube(mask) for mask in masks])}
 
 
 def _soft_skeleton(sample: Sample) -> Maps:
-    return {"soft_skeleton": np.stack([soft_skeleton(mask, sample.iterations) for mask in sample.foreground])}
+    return {"soft_skeleton": _stack([soft_skeleton(mask, sample.iterations) for mask in sample.foreground])}
 
 
 def _labels(foreground: Mask) -> NDArray[np.uint16]:
@@ -121,6 +116,11 @@ def _labels(foreground: Mask) -> NDArray[np.uint16]:
     return labels
 
 
+def _stack(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Stack maps of equal shape, without a copy if there is one only."""
+    return maps[0][None] if len(maps) == 1 else np.stack(maps)
+
+
 def _rows(rows: list[NDArray[np.int32]]) -> NDArray[np.int32]:
     """Stack rows of different length, filled up with 0."""
     table = np.zeros((len(rows), max(map(len, rows))), np.int32)
@@ -129,14 +129,14 @@ def _rows(rows: list[NDArray[np.int32]]) -> NDArray[np.int32]:
     return table
 
 
-# F: foreground channels, C: all channels, K: the largest number of components, filled up with 0.
+# F: foreground channels, K: the largest number of components, filled up with 0.
 MAPS: dict[str, Callable[[Sample], Maps]] = {
     "distance": _distance,  # (F, *S) float32
     "signed_distance": _signed_distance,  # (F, *S) float32
-    "boundary_proximity": _boundary_proximity,  # (1, *S), for regions (C, *S), float32
+    "boundary_proximity": _boundary_proximity,  # (1, *S), for regions (F, *S), float32
     "components": _components,  # (F, *S) int32; component_sizes (F, K)
     "cells": _cells,  # (F, *S) int32 from 1; cell_sizes (valid voxels), cell_component_sizes (F, K)
     "lesions": _lesions,  # components of the union by faces, (1, *S) int32; lesion_sizes (1, K)
-    "skeleton_tube": _skeleton_tube,  # (1, *S), for regions (C, *S), bool
+    "skeleton_tube": _skeleton_tube,  # (1, *S), for regions (F, *S), bool
     "soft_skeleton": _soft_skeleton,  # (F, *S) bool
 }

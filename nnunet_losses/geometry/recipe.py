@@ -103,10 +103,10 @@ class GeometryRecipe:
         softmax = self.activation == "softmax"
         array = labels.cpu().numpy()
         counted = np.ones(array.shape[1:], bool) if valid is None else valid[0].cpu().numpy()
-        ids = np.arange(self.channels).reshape(-1, *[1] * (array.ndim - 1))
-        classes = array == ids if softmax else array
+        ids = np.arange(1, self.channels, dtype=array.dtype).reshape(-1, *[1] * (array.ndim - 1))
+        foreground = array == ids if softmax else array
         sample = Sample(
-            classes if valid is None else classes & counted,
+            foreground if valid is None else foreground & counted,
             exclusive=softmax,
             valid=counted,
             spacing=self._checked_spacing(counted.ndim),
@@ -134,5 +134,8 @@ class GeometryRecipe:
 
 def _stack(arrays: Sequence[NDArray[Any]]) -> Tensor:
     longest = max(array.shape[-1] for array in arrays)
-    filled = [np.pad(item, [(0, 0)] * (item.ndim - 1) + [(0, longest - item.shape[-1])]) for item in arrays]
-    return torch.from_numpy(np.stack(filled))
+    if any(array.shape[-1] < longest for array in arrays):
+        arrays = [
+            np.pad(item, [(0, 0)] * (item.ndim - 1) + [(0, longest - item.shape[-1])]) for item in arrays
+        ]
+    return torch.from_numpy(np.stack(arrays))
