@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 
 # nnU-Net's own defaults start a dozen processes; two are plenty for tests and the demonstration.
 export nnUNet_def_n_proc ?= 2
+# Threads that spin while they wait make everything slower as soon as there are more of them than cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types package bench format clean

@@ -91,6 +91,7 @@ def environment_of(work: Path) -> dict[str, str]:
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
         "nnUNet_extTrainer": str(shim),
         "nnUNet_def_n_proc": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads are slow where there are more of them than cores
         "FAITHFULNESS_LOG": str(work / "commands.log"),
     }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .parity_case import CaseParity
-    from .verify import Verification
+    from .parity_report import Verification
 
 
 def messages() -> Console:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 OPSET = 20
 INPUT, LOGITS = "input", "logits"
-TOLERANCE = 1e-5  # ONNX Runtime against PyTorch, share of the output's range
+# ONNX Runtime against PyTorch, share of the output's range. Measured: logits 1e-6 on random networks (plain
+# and residual, to 64^3), 6e-6 on a trained one; a wrong operator makes 1e-2 and more. Features are float32
+# sums over a whole tile that nearly cancel: 4e-5 at 48^3.
+TOLERANCE = 5e-5
+FEATURE_TOLERANCE = 1e-3
 MAX_BATCH = 64
 # what nnU-Net's convolutional U-Nets are made of; attention, loops and data-dependent shapes are not among it
 ALLOWED = frozenset({
@@ -39,7 +43,7 @@ class Graph:
     path: Path
     features: tuple[FeatureStage, ...]
     operators: dict[str, int]
-    difference: float  # largest against PyTorch, share of the output's range
+    difference: float  # largest of the logits against PyTorch, share of their range
 
 
 def export_graph(
@@ -148,15 +152,8 @@ def _census(model: Any) -> dict[str, int]:
 def _name(model: Any, identity: dict[str, str]) -> None:
     """Put the identity where the exporter left stack traces with this machine's paths."""
     graph = model.graph
-    for part in (
-        model,
-        graph,
-        *graph.node,
-        *graph.value_info,
-        *graph.input,
-        *graph.output,
-        *graph.initializer,
-    ):
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (model, graph, *graph.node, *values):
         del part.metadata_props[:]
         part.doc_string = ""
     for key, value in sorted(identity.items()):
@@ -207,13 +204,18 @@ def _compare(path: Path, wrapped: Any, tile: tuple[int, ...]) -> float:
             expected = [wrapped.network(torch.from_numpy(tiles)), *wrapped(torch.from_numpy(tiles))[1:]]
         for name, got, want in zip(names, session.run(None, {INPUT: tiles}), expected, strict=True):
             difference = relative_difference(got, want.numpy())
-            worst = max(worst, difference)
-            if not difference <= TOLERANCE:
-                raise GraphError(
-                    f"{path.name}: at batch {batch}, {name} differs from PyTorch by {difference:.2e} of its "
-                    f"range; {TOLERANCE:.0e} is allowed. Nothing was kept."
-                )
+            _require_small(difference, f"{path.name}: at batch {batch}, {name}", is_logits=name == LOGITS)
+            worst = max(worst, difference) if name == LOGITS else worst
     return worst
+
+
+def _require_small(difference: float, what: str, *, is_logits: bool) -> None:
+    allowed = TOLERANCE if is_logits else FEATURE_TOLERANCE
+    if not difference <= allowed:
+        raise GraphError(
+            f"{what} differs from PyTorch by {difference:.2e} of its range; {allowed:.0e} is allowed. "
+            "Nothing was kept."
+        )
 
 
 def relative_difference(got: Any, want: Any) -> float:

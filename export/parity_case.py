@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnunet_losses.serve.formats import Case
+    from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.pipeline.segment import Segmenter
     from nnunet_losses.serve.schema import Label
 
@@ -85,11 +86,16 @@ def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_toler
         segmenter: the bundle's.
         predictor: nnU-Net's, of the same folds in the same order.
         tile_tolerance: allowed difference of tile logits, share of their range.
+
+    Raises:
+        Refusal: the files cannot be read.
+        ExportError: nnU-Net itself fails on the case.
     """
     found = CaseParity(case.name)
+    image = read_image(case.files, reader=segmenter.bundle.description.reader)
     data, properties = reference.preprocess(predictor, case.files)
     with _noted(found):
-        _compare_preprocessing(found, case, segmenter, data)
+        _compare_preprocessing(found, image, segmenter, data)
     with _noted(found):
         _compare_tiles(found, segmenter, predictor, data, tile_tolerance)
     with _noted(found):
@@ -116,9 +122,8 @@ def share_of_range(difference: float, low: float, high: float) -> float:
 
 
 def _compare_preprocessing(
-    found: CaseParity, case: Case, segmenter: Segmenter, data: NDArray[np.float32]
+    found: CaseParity, image: Image, segmenter: Segmenter, data: NDArray[np.float32]
 ) -> None:
-    image = read_image(case.files, reader=segmenter.bundle.description.reader)
     ours = segmenter.preprocess(image)
     if ours.data.shape != data.shape:
         found.failures.append(f"the preprocessed image is {ours.data.shape}, nnU-Net's is {data.shape}")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import unwrapped
+from .errors import ExportError
 from .quiet import environment, quiet
 from .trainer_class import find_trainer_class
 
@@ -49,11 +50,17 @@ def predict_file(predictor: Any, inputs: Sequence[Path], output: Path) -> Any:
 
     Returns:
         The logits (heads, *resampled shape), float16, that nnU-Net made the mask of.
+
+    Raises:
+        ExportError: nnU-Net fails, as it does where logits overflow float16.
     """
     logits: list[Any] = []
     files = [str(path) for path in inputs]
     with TemporaryDirectory() as scratch, quiet(), _captured(predictor, logits):
-        predictor.predict_from_files_sequential([files], [f"{scratch}/mask"])
+        try:
+            predictor.predict_from_files_sequential([files], [f"{scratch}/mask"])
+        except RuntimeError as error:
+            raise ExportError(f"nnU-Net itself fails on {inputs[0].name}: {error}") from error
         output.write_bytes(Path(f"{scratch}/mask{predictor.dataset_json['file_ending']}").read_bytes())
     return logits[0]
 

@@ -58,7 +58,10 @@ def _onnxruntime(wheels: list[str]) -> Finding:
 
 
 def _working(subject: str, answer: dict[str, Any]) -> Finding:
-    used = ", ".join(name.removesuffix("ExecutionProvider") for name in answer["used"])
+    # the CPU wheel lists Azure, a remote service, as if it ran something here
+    used = ", ".join(
+        name.removesuffix("ExecutionProvider") for name in answer["used"] if not name.startswith("Azure")
+    )
     return Finding(subject, State.OK, f"a test model ran on: {used}")
 
 

@@ -101,7 +101,7 @@ def _paint_regions(mask: NDArray[Any], slab: Slab, values: Sequence[int]) -> Non
 def _inside(slab: Slab, region: int) -> NDArray[np.bool_]:
     if slab.has_points:
         value = slab.single(region)
-        places = _few(np.abs(value) <= slab.error + 2 * SIGMOID_THRESHOLD)
+        places = _few(np.abs(value) <= slab.error + 2 * float(SIGMOID_THRESHOLD))
         if places is not None:
             inside = value >= SIGMOID_THRESHOLD
             inside[places] = slab.at(slice(region, region + 1), places)[0] >= SIGMOID_THRESHOLD

@@ -31,7 +31,7 @@ class Slab:
         rows: these slices.
         heads: number of logit channels.
         error: of values in float32, at most.
-        has_points: whether single voxels can be computed.
+        has_points: whether values change by rounding, and can be computed at single voxels.
     """
 
     def __init__(
@@ -42,24 +42,30 @@ class Slab:
         self._window, self._part = resize.rows(start, stop)
         self.rows = slice(start, stop)
         self.heads = len(self._logits)
-        self.has_points = resize.is_linear and self._logits.dtype == np.float16
+        is_rounded = self._logits.dtype == np.float16 and not resize.is_identity
+        self.has_points = is_rounded and resize.is_linear
 
     def single(self, head: int) -> NDArray[np.float32]:
         """Values (z, y, x) in float32, unrounded; only where nothing is clipped."""
         return self._part(self._logits[head, self._window].astype(np.float32), None)
 
-    def rounded(self, head: int) -> NDArray[Any]:
-        """Values (z, y, x), rounded to the dtype of the logits."""
+    def rounded(self, head: int) -> NDArray[np.float32]:
+        """Values (z, y, x) in float32, rounded to the dtype of the logits."""
         window = self._logits[head, self._window]
         if self._part.is_identity:
-            return window.copy()
+            return window.astype(np.float32)
+        exact = self._exact(head, window)
+        return exact.astype(window.dtype).astype(np.float32)
+
+    def _exact(self, head: int, window: NDArray[Any]) -> NDArray[np.float64]:
         if self._resize.is_linear:
             grid = np.ix_(np.arange(self.rows.start, self.rows.stop), *map(np.arange, self._resize.shape[1:]))
-            return sample(self._logits[head : head + 1], self._resize, grid)[0].astype(window.dtype)
+            linear: NDArray[np.float64] = sample(self._logits[head : head + 1], self._resize, grid)[0]
+            return linear
         limits = self._limits[head]
         if limits is not None and self._resize.last == 0:  # each input slice has its own
             limits = (limits[0][self._window], limits[1][self._window])
-        return self._part(window.astype(np.float64), limits).astype(window.dtype)
+        return self._part(window.astype(np.float64), limits)
 
     def at(self, heads: slice, places: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
         """Values (heads, voxels) at voxels (z, y, x) of this slab, rounded as nnU-Net rounds them."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.schema import Tiling
 
 Accumulation = Literal["float16", "float32"]
-Progress = "Callable[[int, int], None] | None"
 
 
 @dataclass(frozen=True, eq=False)

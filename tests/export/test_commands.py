@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nnunet_losses.cli import app
+from nnunet_losses.export.commands import one_fold_an_option
 from nnunet_losses.serve.bundle import Bundle
 from tests.models import write_model_folder
 
@@ -25,13 +26,22 @@ def two_folds(tmp_path):
     return write_model_folder(tmp_path / "model", spec)
 
 
-@pytest.mark.parametrize("order", ["last", "first"])
-def test_folds_takes_several_values(two_folds, tmp_path, order):
-    folds, paths = ["--folds", "0", "1"], [two_folds, tmp_path / "bundle"]
-    result = run("export", *(folds + paths if order == "first" else paths + folds))
+def test_folds_takes_several_values(two_folds, tmp_path):
+    result = run("export", two_folds, tmp_path / "bundle", "--folds", "0", "1")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "bundle")
     assert [fold.name for fold in Bundle.load(tmp_path / "bundle").description.members[0].folds] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("given", "understood"), [
+    ("--folds 0 1 M B", "--folds 0 --folds 1 M B"),
+    ("--folds=0 M B", "--folds 0 M B"),
+    ("M --folds 0,all B --folds 3", "M --folds 0 --folds all B --folds 3"),
+    ("M B --folds", "M B --folds"),
+    ("M B -- --folds 0 1", "M B -- --folds 0 1"),
+])  # fmt: skip
+def test_folds_anywhere(given, understood):
+    assert one_fold_an_option(given.split()) == understood.split()
 
 
 def test_refusal_has_reasons_and_no_traceback(tmp_path):

@@ -66,7 +66,9 @@ def test_one_changed_field_fails(plain, change):
     change_description(plain.bundle, CHANGES[change])
     parity = verify(plain).parity
     assert not parity.passed
-    assert parity.failures
+    assert "model.json has" in parity.failures[0]
+    if change != "step size":  # these small images have the same tiles either way
+        assert len(parity.failures) > 1
 
 
 def test_change_without_new_hashes_is_refused(plain):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from nnunet_losses.export import description
+from nnunet_losses.export.agreement import disagreements
 from nnunet_losses.export.errors import ModelFolderError
 from nnunet_losses.export.model_card import model_card
 from nnunet_losses.export.model_folder import read_model_folder
@@ -124,3 +125,13 @@ def test_model_card_says_what_must_be_known(plain):
     limits = "Not a medical device", "Not calibrated", "Licence: unknown", "Not measured yet"
     assert [text for text in (*facts, *limits) if text not in card] == []
     assert "None" not in card
+
+
+def test_agreement_names_the_field(plain):
+    bundle, folder = Bundle.load(plain.bundle).description, read_model_folder(plain.model)
+    assert disagreements(bundle, folder) == []
+    (member,) = bundle.members
+    changed = member.model_copy(update={"tiling": member.tiling.model_copy(update={"mirror_axes": (0,)})})
+    assert disagreements(bundle.model_copy(update={"members": (changed,)}), folder) == [
+        "model.json has tiling.mirror_axes [0]; the model folder gives [0, 1, 2]"
+    ]

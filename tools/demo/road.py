@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +56,10 @@ def _reduction_command(plan: Plan) -> str:
 
 
 def train(plan: Plan, runner: Runner) -> None:
-    """Train both models side by side with the stock command, each on its share of the cores."""
-    # nnUNetv2_train -device cpu takes all cores whatever OMP_NUM_THREADS says; two such trainings would spend
-    # their time waiting for each other. The limit holds.
-    threads = min(max((os.cpu_count() or 2) // len(plan.trainers), 1), 4)
-    variables = {"OMP_THREAD_LIMIT": str(threads), "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+    """Train both models side by side with the stock command."""
+    # nnUNetv2_train -device cpu takes a thread for every core, whatever OMP_NUM_THREADS says; threads that spin
+    # while they wait would make two such trainings many times slower.
+    variables = {"OMP_WAIT_POLICY": "PASSIVE", "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
     with ExitStack() as stack:
         running = {
             f"train {trainer}": stack.enter_context(
