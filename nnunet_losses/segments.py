@@ -10,42 +10,45 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# A GPU adds one by one what goes to the same address, and most voxels go to one segment: hence copies.
-COPIES = 512
-
 
 class _SegmentSums(torch.autograd.Function):
+    """Sums of each slice, so that several threads can add, then of the slices; all in double precision.
+
+    In single precision a background of equal probabilities would be off in the fifth digit.
+    """
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, segments: Tensor, count: int) -> Tensor:
-        ctx.save_for_backward(segments)
-        if values.device.type == "cpu":  # adds in double precision: a segment may have millions of voxels
-            return torch.bincount(segments.flatten(), values.flatten().double(), count).to(values.dtype)
-        copy = torch.arange(segments.numel(), device=values.device) % COPIES
-        sums = values.new_zeros(count * COPIES)
-        sums.index_add_(0, segments.flatten() * COPIES + copy, values.flatten())
-        return sums.view(count, COPIES).sum(1)
+    def forward(ctx: Any, values: Tensor, segments: Segments) -> Tensor:
+        ctx.segments = segments
+        batch, maps, slices = values.shape[:3]
+        rows = values.double().reshape(batch * maps * slices, -1)
+        sums = rows.new_zeros(len(rows), segments.count).scatter_add_(1, segments.rows, rows)
+        return sums.view(batch, maps, slices, -1).sum(2).to(values.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _spread(gradients[0], ctx.saved_tensors[0]), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.segments.spread(gradients[0]), None
 
 
 class _SegmentMaxima(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, segments: Tensor, count: int) -> Tensor:
-        inside = segments.flatten().long()
-        maxima = values.new_zeros(count).scatter_reduce_(0, inside, values.flatten(), "amax")
-        highest = values == _spread(maxima, segments)
-        shares = torch.zeros_like(maxima).scatter_add_(0, inside, highest.flatten().to(values.dtype))
-        ctx.save_for_backward(segments, highest, shares)
+    def forward(ctx: Any, values: Tensor, segments: Segments) -> Tensor:
+        maps = values.shape[:2]
+        inside = segments.rows.view(*maps, -1)
+        maxima = values.new_zeros(*maps, segments.count)
+        maxima.scatter_reduce_(2, inside, values.flatten(2), "amax")
+        highest = values == segments.spread(maxima)
+        shares = torch.zeros_like(maxima).scatter_add_(2, inside, highest.flatten(2).to(values.dtype))
+        ctx.segments = segments
+        ctx.save_for_backward(highest, shares)
         return maxima
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        segments, highest, shares = ctx.saved_tensors
-        return _spread(gradients[0] / shares.clamp_min(1), segments) * highest, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        highest, shares = ctx.saved_tensors
+        return ctx.segments.spread(gradients[0] / shares.clamp_min(1)) * highest, None
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Segments:
         count: number of segments of a map.
 
     Example:
-        >>> segments = Segments(torch.tensor([[[0, 2, 0]]]), count=3)
-        >>> values = torch.tensor([[[1.0, 2.0, 4.0]]])
+        >>> segments = Segments(torch.tensor([[[[0, 2, 0]]]]), count=3)
+        >>> values = torch.tensor([[[[1.0, 2.0, 4.0]]]])
         >>> segments.sums(values), segments.maxima(values)
         (tensor([[[5., 0., 2.]]]), tensor([[[4., 0., 2.]]]))
     """
@@ -67,12 +70,16 @@ class Segments:
     count: int
 
     @cached_property
+    def rows(self) -> Tensor:
+        """Segments as torch's scatter takes them, one row per map and slice along the first spatial axis."""
+        return self.ids.flatten(0, 2).flatten(1).long()
+
+    @cached_property
     def of_batch(self) -> Tensor:
-        """Ids that are unique in the batch."""
-        maps = torch.arange(
-            self.ids.shape[0] * self.ids.shape[1], dtype=self.ids.dtype, device=self.ids.device
-        )
-        return self.ids + (maps * self.count).view(*self.ids.shape[:2], *[1] * (self.ids.ndim - 2))
+        """Segments as numbers that are unique in the batch, flat."""
+        batch, maps = self.ids.shape[:2]
+        first = torch.arange(batch * maps, dtype=self.ids.dtype, device=self.ids.device) * self.count
+        return (self.ids + first.view(batch, maps, *[1] * (self.ids.ndim - 2))).flatten()
 
     def sums(self, values: Tensor) -> Tensor:
         """Add up values (B, F or 1, *S) to (B, F, count), differentiable by the values."""
@@ -85,13 +92,12 @@ class Segments:
         """
         return self._reduce(_SegmentMaxima, values)
 
+    def spread(self, numbers: Tensor) -> Tensor:
+        """Give every voxel the number (B, F, count) of its segment: (B, F, *S)."""
+        return numbers.flatten().index_select(0, self.of_batch).view(self.ids.shape)
+
     def _reduce(self, function: type[torch.autograd.Function], values: Tensor) -> Tensor:
-        batch, maps = self.ids.shape[:2]
         result: Tensor = function.apply(  # type: ignore[no-untyped-call]  # torch has no types
-            values.expand(self.ids.shape), self.of_batch, batch * maps * self.count
+            values.expand(self.ids.shape), self
         )
-        return result.view(batch, maps, self.count)
-
-
-def _spread(per_segment: Tensor, segments: Tensor) -> Tensor:
-    return per_segment.index_select(0, segments.flatten()).view(segments.shape)
+        return result

@@ -324,15 +324,16 @@ def test_segments(dtype):
 
 
 def test_sums_of_millions_of_voxels_stay_exact():
-    values = torch.full((1, 1, 3, 2**20), 0.1)
-    found = Segments(torch.zeros(values.shape, dtype=torch.int32), 1).sums(values)
-    assert found.item() == pytest.approx(0.1 * 3 * 2**20, rel=1e-6)
+    for shape in ((3, 2**20), (2**10, 2**12), (128, 128, 128)):
+        values = torch.full((1, 1, *shape), 0.1)
+        found = Segments(torch.zeros(values.shape, dtype=torch.int32), 1).sums(values)
+        assert found.item() == pytest.approx(0.1 * math.prod(shape), rel=2e-6)
 
 
 def test_equal_maxima_share_the_gradient():
-    values = torch.tensor([[[0.5, 0.5, 0.2]]], requires_grad=True)
-    Segments(torch.zeros(1, 1, 3, dtype=torch.int32), 1).maxima(values).sum().backward()
-    assert values.grad.tolist() == [[[0.5, 0.5, 0.0]]]
+    values = torch.tensor([[[[0.5, 0.5, 0.2]]]], requires_grad=True)
+    Segments(torch.zeros(1, 1, 1, 3, dtype=torch.int32), 1).maxima(values).sum().backward()
+    assert values.grad.tolist() == [[[[0.5, 0.5, 0.0]]]]
 
 
 def test_all_ignored_sample_beside_another_one():
