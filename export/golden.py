@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .model_folder import ModelFolder
 
 _CANDIDATES = 4
+_SAMPLED_VOXELS = 65536  # whose logits are kept: all of them would be hundreds of megabytes for a large head
 _TWO_TILES_BELOW = 64**3  # voxels of a patch that is cheap enough to test stitching with
 
 
@@ -38,12 +39,14 @@ def write_golden(model: ModelFolder, network: Any, folder: Path) -> Golden:
     mask = target / f"mask{model.dataset['file_ending']}"
     predict_file(predictor, inputs, mask)
     np.save(target / "tile_input.npy", tile)
-    np.save(target / "tile_logits.npy", logits)
+    stride = math.ceil(logits[0, 0].size / _SAMPLED_VOXELS)
+    np.save(target / "tile_logits.npy", logits[0].reshape(logits.shape[1], -1)[:, ::stride])
     return Golden(
         inputs=tuple(path.relative_to(folder).as_posix() for path in inputs),
         mask=mask.relative_to(folder).as_posix(),
         tile_input="golden/tile_input.npy",
         tile_logits="golden/tile_logits.npy",
+        logits_stride=stride,
     )
 
 

@@ -63,12 +63,14 @@ def export_graph(
         GraphError: the file is not what it must be; nothing of it may be used.
     """
     wrapped = _with_features(network)
-    model = _to_onnx(wrapped, channels, patch_size)
+    shapes = _shapes(wrapped, (channels, *patch_size))
+    model = _to_onnx(wrapped, shapes)
     operators = _census(model)
     _name(model, identity)
     path.write_bytes(model.SerializeToString(deterministic=True))
-    features = _check_interface(path, wrapped, channels, patch_size)
-    return Graph(path, features, operators, _compare(path, wrapped, (channels, *patch_size)))
+    _check_interface(path, shapes)
+    features = tuple(FeatureStage(output=name, channels=shapes[name][0]) for name in list(shapes)[2:])
+    return Graph(path, features, operators, _compare(path, wrapped, shapes[INPUT]))
 
 
 def _with_features(network: Any) -> Any:
@@ -102,13 +104,20 @@ def _with_features(network: Any) -> Any:
     return (WithFeatures() if is_unet else LogitsOnly()).eval()
 
 
-def _to_onnx(wrapped: Any, channels: int, patch_size: tuple[int, ...]) -> Any:
+def _shapes(wrapped: Any, tile: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes behind the batch by name: the input, the logits, then the features."""
     import torch  # noqa: PLC0415
 
-    example = torch.zeros((2, channels, *patch_size))
     with torch.no_grad():
-        outputs = wrapped(example)
-    names = [LOGITS, *(f"features_{stage}" for stage in range(len(outputs) - 1))]
+        logits, *features = wrapped(torch.zeros((1, *tile)))
+    stages = {f"features_{stage}": tuple(feature.shape[1:]) for stage, feature in enumerate(features)}
+    return {INPUT: tile, LOGITS: tuple(logits.shape[1:]), **stages}
+
+
+def _to_onnx(wrapped: Any, shapes: dict[str, tuple[int, ...]]) -> Any:
+    import torch  # noqa: PLC0415
+
+    example = torch.zeros((2, *shapes[INPUT]))  # of a batch of 1, tracing would make a constant
     try:
         with quiet():
             program = torch.onnx.export(
@@ -117,7 +126,7 @@ def _to_onnx(wrapped: Any, channels: int, patch_size: tuple[int, ...]) -> Any:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=names,
+                output_names=list(shapes)[1:],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},),
                 verbose=False,
             )
@@ -160,23 +169,15 @@ def _name(model: Any, identity: dict[str, str]) -> None:
         model.metadata_props.add(key=key, value=value)
 
 
-def _check_interface(
-    path: Path, wrapped: Any, channels: int, patch_size: tuple[int, ...]
-) -> tuple[FeatureStage, ...]:
+def _check_interface(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     """Checker, names, and shapes: the batch alone is free."""
     import onnx  # noqa: PLC0415
-    import torch  # noqa: PLC0415
 
     onnx.checker.check_model(path, full_check=True)
     graph = onnx.load(path).graph
-    with torch.no_grad():
-        expected = [tuple(output.shape[1:]) for output in wrapped(torch.zeros((1, channels, *patch_size)))]
-    names = [LOGITS, *(f"features_{stage}" for stage in range(len(expected) - 1))]
-    wanted = {INPUT: (channels, *patch_size), **dict(zip(names, expected, strict=True))}
     seen = {value.name: _fixed_shape(value) for value in (*graph.input, *graph.output)}
-    if seen != wanted:
-        raise GraphError(f"The graph's inputs and outputs are {seen}, expected {wanted} behind a free batch.")
-    return tuple(FeatureStage(output=name, channels=wanted[name][0]) for name in names[1:])
+    if seen != shapes:
+        raise GraphError(f"The graph's inputs and outputs are {seen}, expected {shapes} behind a free batch.")
 
 
 def _fixed_shape(value: Any) -> tuple[int, ...]:
@@ -189,7 +190,7 @@ def _fixed_shape(value: Any) -> tuple[int, ...]:
 
 
 def _compare(path: Path, wrapped: Any, tile: tuple[int, ...]) -> float:
-    """Every output against PyTorch on random tiles, batch 1 and 3; the logits against the bare network."""
+    """Every output against PyTorch on random tiles, batch 1 and 3; logits also against the bare network."""
     import numpy as np  # noqa: PLC0415
     import onnxruntime  # noqa: PLC0415
     import torch  # noqa: PLC0415
@@ -201,7 +202,9 @@ def _compare(path: Path, wrapped: Any, tile: tuple[int, ...]) -> float:
     for batch in (1, 3):
         tiles = generator.normal(size=(batch, *tile)).astype(np.float32)
         with torch.no_grad():
-            expected = [wrapped.network(torch.from_numpy(tiles)), *wrapped(torch.from_numpy(tiles))[1:]]
+            expected = list(wrapped(torch.from_numpy(tiles)))
+            if batch == 1:
+                expected[0] = wrapped.network(torch.from_numpy(tiles))
         for name, got, want in zip(names, session.run(None, {INPUT: tiles}), expected, strict=True):
             difference = relative_difference(got, want.numpy())
             _require_small(difference, f"{path.name}: at batch {batch}, {name}", is_logits=name == LOGITS)

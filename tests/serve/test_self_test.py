@@ -51,8 +51,8 @@ def failure_of(bundle: Bundle, alter: Any) -> Refusal:
 
 
 def test_logits_that_are_a_little_off(volume_bundle: Bundle) -> None:
-    refusal = failure_of(volume_bundle, lambda logits: logits + 1e-3 * np.ptp(logits))
-    assert refusal.observed["tile_difference"] == pytest.approx(1e-3, rel=0.05)
+    refusal = failure_of(volume_bundle, lambda logits: logits + 3e-3 * np.ptp(logits))
+    assert refusal.observed["tile_difference"] == pytest.approx(3e-3, rel=0.05)
     assert refusal.observed["differing_beyond_margin"] == 0
 
 

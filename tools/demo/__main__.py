@@ -16,7 +16,7 @@ from .console import Narrator
 from .page import render
 from .plan import FLAVOURS, Plan
 from .process import Runner, StepFailed
-from .road import trainers_variable
+from .road import environment
 from .story import Story, summary
 
 MARKER = ".nnunet-losses-demo"
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     start = perf_counter()
     try:
         claim(plan.output)
-        runner = Runner(plan.output / "logs", {**plan.environment(), **trainers_variable()})
+        runner = Runner(plan.output / "logs", environment(plan))
         narrator = Narrator(console)
         findings = Story(plan, runner, narrator).tell()
     except (StepFailed, FileExistsError) as error:

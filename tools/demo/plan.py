@@ -81,6 +81,7 @@ class Plan:
         return self.output / "predictions" / self.bundle(trainer).name
 
     def environment(self) -> dict[str, str]:
-        """Return the folders that nnU-Net's commands look at."""
+        """Return the folders that nnU-Net's commands look at, and how many processes load data in training."""
         kinds = ("raw", "preprocessed", "results")
-        return {f"nnUNet_{kind}": str(self.output / f"nnUNet_{kind}") for kind in kinds}
+        folders = {f"nnUNet_{kind}": str(self.output / f"nnUNet_{kind}") for kind in kinds}
+        return {**folders, "nnUNet_n_proc_DA": "1"}

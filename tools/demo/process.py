@@ -43,33 +43,21 @@ class Runner:
             StepFailed: if it ends with a status that is not allowed, or not within ``limit`` seconds.
         """
         with self.started(*words, log=log) as process:
-            self.wait(process, log=log, limit=limit, allowed=allowed)
-            return process.returncode
-
-    def wait(
-        self, process: subprocess.Popen[bytes], *, log: str, limit: float, allowed: tuple[int, ...] = (0,)
-    ) -> None:
-        """Wait for a started command.
-
-        Raises:
-            StepFailed: as for ``run``.
-        """
-        try:
-            status = process.wait(timeout=limit)
-        except subprocess.TimeoutExpired as error:
-            raise StepFailed(f"{log} took longer than {limit:.0f} s.\n{self.tail(log)}") from error
+            try:
+                status = process.wait(timeout=limit)
+            except subprocess.TimeoutExpired as error:
+                raise StepFailed(f"{log} took longer than {limit:.0f} s.\n{self.tail(log)}") from error
         if status not in allowed:
             raise StepFailed(f"{log} ended with status {status}.\n{self.tail(log)}")
+        return status
 
     @contextmanager
-    def started(
-        self, *words: object, log: str, variables: Mapping[str, str] | None = None
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, *words: object, log: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start a command in a group of its own; whatever is left of the group is ended at the end."""
         command = [str(word) for word in words]
         self.commands.append(shlex.join(command))
         command[0] = executable(command[0])
-        environment = {**os.environ, **self.environment, **(variables or {})}
+        environment = {**os.environ, **self.environment}
         with self.log_file(log).open("wb") as stream:
             process = subprocess.Popen(
                 command, stdout=stream, stderr=subprocess.STDOUT, env=environment, start_new_session=True

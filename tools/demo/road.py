@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.schema import Parity
@@ -16,12 +15,15 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .process import Runner
 
-TRAINING_LIMIT = 1500.0  # seconds; a bound for slow machines, not an expectation
+TRAINING_LIMIT = 1200.0  # seconds; a bound for slow machines, not an expectation
 
 
-def trainers_variable() -> dict[str, str]:
-    """Return the variable by which nnU-Net finds the trainers, as ``nnunet-losses env`` prints it."""
-    return assignments(output_of(["nnunet-losses", "env"]))
+def environment(plan: Plan) -> dict[str, str]:
+    """Return the variables of all commands; ``nnunet-losses env`` says where the trainers are."""
+    # nnUNetv2_train -device cpu starts a thread for every core, whatever OMP_NUM_THREADS says. Threads that
+    # spin while they wait make it many times slower on a busy machine.
+    patience = {"OMP_WAIT_POLICY": "PASSIVE"}
+    return {**plan.environment(), **patience, **assignments(output_of(["nnunet-losses", "env"]))}
 
 
 def draw_data(plan: Plan, runner: Runner) -> None:
@@ -55,24 +57,13 @@ def _reduction_command(plan: Plan) -> str:
     )
 
 
-def train(plan: Plan, runner: Runner) -> None:
-    """Train both models side by side with the stock command."""
-    # nnUNetv2_train -device cpu takes a thread for every core, whatever OMP_NUM_THREADS says; threads that spin
-    # while they wait would make two such trainings many times slower.
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
-    with ExitStack() as stack:
-        running = {
-            f"train {trainer}": stack.enter_context(
-                runner.started(
-                    "nnUNetv2_train", plan.dataset_id, plan.flavour.configuration, 0, "-tr", trainer,
-                    "-p", PLANS, "-device", "cpu",
-                    log=f"train {trainer}", variables=variables,
-                )
-            )
-            for trainer in plan.trainers
-        }  # fmt: skip
-        for log, process in running.items():
-            runner.wait(process, log=log, limit=TRAINING_LIMIT)
+def train(plan: Plan, runner: Runner, trainer: str) -> None:
+    """Train a model with the stock command, without a GPU."""
+    runner.run(
+        "nnUNetv2_train", plan.dataset_id, plan.flavour.configuration, 0, "-tr", trainer,
+        "-p", PLANS, "-device", "cpu",
+        log=f"train {trainer}", limit=TRAINING_LIMIT,
+    )  # fmt: skip
 
 
 def export(plan: Plan, runner: Runner, trainer: str) -> None:

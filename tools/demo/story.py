@@ -62,8 +62,9 @@ class Story:
             road.draw_data(plan, runner)
         with self.step("Plan and preprocess with nnU-Net"):
             road.prepare(plan, runner)
-        with self.step(f"Train {' and '.join(plan.trainers)}"):
-            road.train(plan, runner)
+        for trainer in plan.trainers:
+            with self.step(f"Train {trainer} with nnU-Net"):
+                road.train(plan, runner, trainer)
         for trainer in plan.trainers:
             self.prove(trainer)
         with self.step("Serve both models and send five files"), serving(plan, runner) as service:
