@@ -165,8 +165,10 @@ def write_case(
 def _stored(channel: NDArray[np.float32], ending: str) -> NDArray[Any]:
     """Whole numbers as a file holds them: int16, or 0 to 255 in a picture."""
     if ending == ".png":
-        return np.clip(np.rint(channel * (255 / _WHITE)), 0, 255).astype(np.uint8)
-    return np.minimum(channel, np.iinfo(np.int16).max).astype(np.int16)
+        picture: NDArray[np.uint8] = np.clip(np.rint(channel * (255 / _WHITE)), 0, 255).astype(np.uint8)
+        return picture
+    volume: NDArray[np.int16] = np.minimum(channel, np.iinfo(np.int16).max).astype(np.int16)
+    return volume
 
 
 def _write_picture(file: Path, array: NDArray[Any], case: Case) -> None:  # noqa: ARG001 - pictures know no geometry

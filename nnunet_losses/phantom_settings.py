@@ -80,7 +80,7 @@ class Phantom:
             raise ValueError(
                 f"size and spacing have 2 or 3 entries each, got {self.size} and {self.spacing}."
             )
-        if min(self.size) < 8 or not 0 < min(self.spacing) <= max(self.spacing) < math.inf:
+        if min(self.size) < 8 or not all(0 < step < math.inf for step in self.spacing):
             raise ValueError(
                 f"Sizes are at least 8 and spacings positive, got {self.size} and {self.spacing}."
             )

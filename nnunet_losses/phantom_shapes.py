@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -37,20 +40,23 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], knots: tuple[
         knots: cells of the coarse grid along each axis; more knots, finer structure.
     """
     field = rng.standard_normal([count + 2 for count in knots], dtype=np.float32)
-    for axis, (size, count) in enumerate(zip(shape, knots, strict=True)):
-        field = np.moveaxis(np.tensordot(_blending(size, count), field, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(field)
+    for axis, size in enumerate(shape):
+        field = _blend(field, axis=axis, size=size)
+    return field
 
 
-def _blending(size: int, knots: int) -> Floats:
-    """Weights (size, knots + 2) of the coarse grid; rows have unit length, so the variance stays 1."""
-    place = (np.arange(size) + 0.5) / size * knots
+def _blend(field: Floats, *, axis: int, size: int) -> Floats:
+    """Stretch one axis of a coarse grid to the given size; the variance stays what it is."""
+    place = (np.arange(size) + 0.5) / size * (field.shape[axis] - 2)
     cell = place.astype(int)
     t = place - cell
-    weights = np.zeros((size, knots + 2), dtype=np.float32)
-    for offset, value in enumerate(((1 - t) ** 2 / 2, 0.5 + t * (1 - t), t**2 / 2)):
-        weights[np.arange(size), cell + offset] = value
-    return weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    weights = np.stack([(1 - t) ** 2 / 2, 0.5 + t * (1 - t), t**2 / 2])
+    weights /= np.linalg.norm(weights, axis=0)
+    column = [-1 if i == axis else 1 for i in range(field.ndim)]
+    return _sum(
+        np.take(field, cell + offset, axis) * weight.astype(np.float32).reshape(column)
+        for offset, weight in enumerate(weights)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,28 +91,29 @@ class Star:
 
     def level(self, where: tuple[Floats, ...]) -> Floats:
         """Relative distance from the centre at the given positions: below 1 inside, 1 on the surface."""
-        offsets = [axis - np.float32(c) for axis, c in zip(where, self.centre, strict=True)]
+        offsets: list[Floats] = [
+            np.asarray(axis - c, dtype=np.float32) for axis, c in zip(where, self.centre, strict=True)
+        ]
         local = [_combine(offsets, row / self.radius) for row in self.axes]
-        length = np.sqrt(_sum_of_squares(local))
-        unit = [axis / np.maximum(length, np.float32(1e-6)) for axis in local]
-        bumps = sum(
+        length: Floats = np.sqrt(_sum(axis * axis for axis in local))
+        divisor: Floats = np.maximum(length, np.float32(1e-6))
+        unit = [axis / divisor for axis in local]
+        bumps = _sum(
             np.cos(_combine(unit, wave) + np.float32(phase))
             for wave, phase in zip(self.waves, self.phases, strict=True)
         )
-        surface = 1 + np.float32(self.unevenness / _WAVES) * bumps
-        result: Floats = length / surface
-        return result
+        level: Floats = length / (1 + np.float32(self.unevenness / _WAVES) * bumps)
+        return level
 
 
 def _combine(axes: list[Floats], weights: NDArray[np.float64]) -> Floats:
     """Weighted sum of broadcastable arrays."""
-    total: Floats = sum(np.float32(weight) * axis for weight, axis in zip(weights, axes, strict=True))  # type: ignore[assignment]  # the sum begins with an array, not with 0
-    return total
+    return _sum(np.float32(weight) * axis for weight, axis in zip(weights, axes, strict=True))
 
 
-def _sum_of_squares(axes: list[Floats]) -> Floats:
-    total: Floats = sum(axis * axis for axis in axes)  # type: ignore[assignment]  # the sum begins with an array, not with 0
-    return total
+def _sum(arrays: Iterable[Floats]) -> Floats:
+    """Sum of broadcastable arrays, in their order: the same bits on every machine."""
+    return reduce(np.add, arrays)
 
 
 def draw_star(

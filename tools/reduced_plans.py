@@ -39,8 +39,10 @@ class Reduction:
 
     def __post_init__(self) -> None:
         numbers = (*self.features, *(self.patch_size or ()), self.convolutions)
-        if len(self.features) < 2 or min(numbers) < 1 or (self.batch_size or 1) < 1:
-            raise ValueError(f"At least two stages, and positive numbers, are needed: {self}.")
+        if len(self.features) < 3:  # of two, nnU-Net's deep supervision weighs the only output with 0 / 0
+            raise ValueError(f"At least three stages are needed, got the features {self.features}.")
+        if min(numbers) < 1 or (self.batch_size is not None and self.batch_size < 1):
+            raise ValueError(f"All numbers must be positive: {self}.")
 
 
 def reduced_plans(plans: dict[str, Any], reduction: Reduction, *, name: str) -> dict[str, Any]:

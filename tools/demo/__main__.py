@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; 0 if every step succeeded and every expectation is met."""
     plan = _plan(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that still ends the started processes
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     start = perf_counter()
     try:
         claim(plan.output)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .findings import pooled_dice
-from .words import duration, headline, sentences
+from .words import distinct, duration, headline, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,9 @@ class Narrator:
 
     def report(self, findings: Findings, overview: Path) -> None:
         """Print what came back, what was measured, and whether all is as expected."""
-        for sent in [*findings.answered, *findings.refused]:
+        for sent in findings.answered:
             self.console.print(_panel(sent))
+        self.console.print(_refusals(findings.refused))
         self.console.print(_parity(findings.models))
         self.console.print(_judgement(findings.expectations))
         self.console.print(f"Look at it: [bold]{overview}[/bold]", soft_wrap=True)
@@ -65,6 +66,14 @@ def _panel(sent: Sent) -> Panel:
     return Panel(
         Columns(columns), title=f"{sent.title} ({escape(sent.case)})", title_align="left", expand=False
     )
+
+
+def _refusals(refused: list[Sent]) -> Table:
+    table = Table("sent", "answer", "in words", title="Files that cannot be answered", title_justify="left")
+    for sent in refused:
+        for title, words in distinct(sent.replies):
+            table.add_row(sent.title, Text(title), Text(words))
+    return table
 
 
 def _parity(models: list[Model]) -> Table:
@@ -90,15 +99,11 @@ def _parity(models: list[Model]) -> Table:
 
 
 def _judgement(expectations: list[Expectation]) -> Panel:
-    lines = [
-        Text(
-            f"{'met    ' if item.met else 'NOT MET'} {item.text}: {item.detail}",
-            style="" if item.met else "bold red",
-        )
-        for item in expectations
-    ]
+    table = Table.grid("", "", "", padding=(0, 2))
+    for item in expectations:
+        style = "" if item.met else "bold red"
+        table.add_row("met" if item.met else "NOT MET", Text(item.text), Text(item.detail), style=style)
     met = sum(item.met for item in expectations)
-    style = "green" if met == len(lines) else "red"
-    return Panel(
-        Group(*lines), title=f"{met} of {len(lines)} expectations met", border_style=style, title_align="left"
-    )
+    colour = "green" if met == len(expectations) else "red"
+    title = f"{met} of {len(expectations)} expectations met"
+    return Panel(table, title=title, border_style=colour, title_align="left")

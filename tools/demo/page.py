@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .findings import false_alarms, pooled_dice
 from .pictures import PREDICTION, REFERENCE, draw, slice_to_show
-from .words import duration, headline, sentences
+from .words import distinct, duration, headline, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,5 @@ def _planes(sent: Sent) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def _refusal(sent: Sent) -> dict[str, Any]:
-    """One refused file; the words are those of each model, once where they are the same."""
-    words = {name: (headline(reply), tuple(sentences(reply))) for name, reply in sent.replies.items()}
-    distinct = list(dict.fromkeys(words.values()))
-    return {"title": sent.title, "file": sent.case, "words": distinct, "models": list(words)}
+    """One refused file, in words."""
+    return {"title": sent.title, "file": sent.case, "words": distinct(sent.replies)}

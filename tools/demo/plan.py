@@ -30,7 +30,7 @@ class Flavour:
 
 
 FLAVOURS = {
-    2: Flavour(2, "2d", 30, 8, 2, Reduction((8, 16, 32), 1, (64, 64), 4)),
+    2: Flavour(2, "2d", 30, 8, 3, Reduction((8, 16, 32, 64), 1, (64, 64), 4)),
     3: Flavour(3, "3d_fullres", 24, 6, 5, Reduction((8, 16, 32), 1, (16, 32, 32), 2)),
 }
 
@@ -42,7 +42,7 @@ class Plan:
     output: Path
     flavour: Flavour
     seed: int = 0
-    losses: tuple[str, str] = ("DiceTopK", "Tversky")
+    losses: tuple[str, str] = ("DiceTopK", "Tversky_fp0p7_fn0p3")
 
     dataset_id = 901
     dataset = "Dataset901_Phantom"
@@ -81,7 +81,7 @@ class Plan:
         return self.output / "predictions" / self.bundle(trainer).name
 
     def environment(self) -> dict[str, str]:
-        """Return the folders that nnU-Net's commands look at, and how many processes load data in training."""
+        """Return nnU-Net's folders, and how many processes load data in training."""
         kinds = ("raw", "preprocessed", "results")
         folders = {f"nnUNet_{kind}": str(self.output / f"nnUNet_{kind}") for kind in kinds}
         return {**folders, "nnUNet_n_proc_DA": "1"}

@@ -42,6 +42,11 @@ def sentences(reply: Reply) -> list[str]:
     return [*(found or [_empty(answer)]), _verdict(answer), *_warnings(answer)]
 
 
+def distinct(replies: Mapping[str, Reply]) -> list[tuple[str, str]]:
+    """Return headline and sentences of each reply, once where several models say the same."""
+    return list(dict.fromkeys((headline(reply), " ".join(sentences(reply))) for reply in replies.values()))
+
+
 def _label(label: Mapping[str, Any]) -> str:
     pieces, size = label["components"], _size(label)
     return f"{pieces} {label['name']}{'' if pieces == 1 else 's'}, {size} in all."
