@@ -13,6 +13,7 @@ from nnunet_losses.registry import create_loss, get_loss_spec
 
 from .class_frequency import class_voxels, inverse_frequency_weights, label_counts
 from .names import Configuration, parse
+from .needs import unmet_needs
 from .supervision import IgnoreChannel, deep_supervision_weights
 from .variants import variant_class
 
@@ -77,11 +78,12 @@ class LossTrainer(nnUNetTrainer):
     def _loss_settings(self) -> dict[str, Any]:
         """All parameters of the loss: of the name, of the plan, of the training set."""
         spec = get_loss_spec(self.loss_configuration.loss)
-        missing = sorted(spec.needs & {"labelled", "epsilon"})
+        missing = unmet_needs(spec)
         if missing:
             raise NotImplementedError(
-                f"{type(self).__name__} cannot train: the loss {spec.key} needs {' and '.join(missing)}, "
-                "which nnU-Net's data do not give. Use the loss itself: nnunet_losses.create_loss."
+                f"{type(self).__name__} cannot train yet: the loss {spec.key} needs {' and '.join(missing)}. "
+                "Use the loss in a training loop of your own (nnunet_losses.create_loss), or choose another "
+                "trainer: nnunet-losses list says which can train."
             )
         settings = self.loss_configuration.settings(batch_dice=self.configuration_manager.batch_dice)
         if settings.get("class_weights", ...) is None:

@@ -13,6 +13,7 @@ from nnunet_losses.registry import get_loss_spec, list_losses
 
 from .findings import Finding, State
 from .names import PREFIX
+from .needs import unmet_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ def _row(key: str) -> dict[str, Any]:
         "trainer": PREFIX + spec.trainer,
         "parameters": dict(spec.parameters),
         "in_names": list(spec.nameable),
+        "needs": unmet_needs(spec),
         "summary": spec.summary,
         "reference": spec.reference,
         "url": spec.url,
@@ -50,12 +52,18 @@ def _matches(pattern: str, texts: Iterable[str]) -> bool:
 
 def print_table(described: Sequence[dict[str, Any]]) -> None:
     """Print losses as a table."""
-    table = Table(
-        "loss", "trainer", "parameters", "what it is", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # names are there to be copied: they are never cut, however narrow the terminal is
+    for name in ("loss", "trainer"):
+        table.add_column(
+            name,
+            no_wrap=True,
+            overflow="ignore",
+            min_width=max(map(len, (row[name] for row in described)), default=0),
+        )
+    table.add_column("what it is, and its parameters", overflow="fold")
     for row in described:
-        parameters = ", ".join(f"{name}={_default(name, value)}" for name, value in row["parameters"].items())
-        table.add_row(row["loss"], row["trainer"], parameters, row["summary"])
+        table.add_row(row["loss"], row["trainer"], _about(row))
     console = Console()
     console.print(table)
     if described:
@@ -64,6 +72,12 @@ def print_table(described: Sequence[dict[str, Any]]) -> None:
             "(_NoMirroring), then epochs (_250epochs)."
         )
         console.print(text, style="dim", highlight=False, soft_wrap=True)
+
+
+def _about(row: dict[str, Any]) -> str:
+    parameters = ", ".join(f"{name}={_default(name, value)}" for name, value in row["parameters"].items())
+    waiting = "Not trainable yet: needs " + " and ".join(row["needs"]) + "." if row["needs"] else ""
+    return " ".join(filter(None, (escape(row["summary"]), parameters, waiting)))
 
 
 def _default(name: str, value: object) -> str:

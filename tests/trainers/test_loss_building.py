@@ -184,5 +184,5 @@ def test_losses_that_nnunets_data_cannot_feed_are_refused(
     fed_by_hand = LossSpec("fed", "Fed", "dice:DiceLoss", "", "", "", "", needs=frozenset({"labelled"}))
     trainer = trainer_of("nnUNetTrainerDice")
     monkeypatch.setattr("nnunet_losses.trainers.base.get_loss_spec", lambda _: fed_by_hand)
-    with pytest.raises(NotImplementedError, match="needs labelled"):
+    with pytest.raises(NotImplementedError, match="needs which labels are drawn"):
         trainer.initialize()

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from nnunet_losses import trainers
-from nnunet_losses.registry import list_losses
+from nnunet_losses.registry import get_loss_spec, list_losses
 from nnunet_losses.trainers.names import Configuration, format_name
+from nnunet_losses.trainers.needs import unmet_needs
 from tests.trainers import data
 
 if TYPE_CHECKING:
@@ -29,8 +30,18 @@ KINDS = {
 }
 
 
+TRAINABLE = [key for key in list_losses() if not unmet_needs(get_loss_spec(key))]
+
+
+@pytest.mark.parametrize("key", sorted(set(list_losses()) - set(TRAINABLE)))
+def test_what_cannot_train_says_so_at_once(key: str, trainer_of: Callable[..., Any]) -> None:
+    trainer = trainer_of(format_name(Configuration(key)))
+    with pytest.raises(NotImplementedError, match=f"the loss {key} needs"):
+        trainer.initialize()
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("key", list_losses())
+@pytest.mark.parametrize("key", TRAINABLE)
 def test_every_loss_trains(key: str, kind: str, trainer_of: Callable[..., Any]) -> None:
     trainer = trainer_of(format_name(Configuration(key)), KINDS[kind])
     trainer.on_train_start()
