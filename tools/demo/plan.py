@@ -30,7 +30,7 @@ class Flavour:
 
 
 FLAVOURS = {
-    2: Flavour(2, "2d", 30, 8, 3, Reduction((8, 16, 32, 64), 1, (64, 64), 4)),
+    2: Flavour(2, "2d", 60, 8, 3, Reduction((8, 16, 32, 64), 1, (64, 64), 4)),
     3: Flavour(3, "3d_fullres", 24, 6, 5, Reduction((8, 16, 32), 1, (16, 32, 32), 2)),
 }
 
