@@ -20,6 +20,7 @@ INTENSITY_UNIT = 1000.0  # scanner units of a tissue of brightness 1
 # Brightness of air, body and organ, and the sign and size of a lesion's contrast; channels take turns.
 _TISSUES = ((0.04, 0.40, 0.65, 1.0), (0.04, 0.60, 0.42, -0.8), (0.04, 0.35, 0.50, 0.6))
 _GAP = 2.0  # voxels between two lesions, so that they are surely two components
+_SHRINKING = (1.0, 0.75, 0.5, 0.35)  # sizes that are tried where a blob finds no room
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def make_case(settings: Phantom, seed: int) -> Case:
     body = _draw_body(scene)
     organ = _draw_organ(scene)
     levels = (body.level(scene.where), organ.level(scene.where))
-    lesions = _draw_lesions(scene, organ, levels[1])
+    lesions = _draw_lesions(scene, organ, levels)
     mimics = _draw_mimics(scene, organ, levels)
     labels, painted = _label(scene, levels[1], lesions)
     origin, direction = _draw_pose(scene)
@@ -116,35 +117,33 @@ def _draw_organ(scene: _Scene) -> Star:
     return draw_star(rng, centre, radius, elongation=0.2, unevenness=0.2)
 
 
-def _draw_lesions(scene: _Scene, organ: Star, organ_level: Floats) -> list[_Blob]:
-    """Lesions wholly inside the organ and apart from each other; fewer than drawn where there is no room."""
-    rng = scene.stream("lesions")
-    low, high = scene.settings.lesions
-    blobs: list[_Blob] = []
-    for _ in range(int(rng.integers(low, high + 1))):
-        shape, contrast = _draw_blob(scene, rng, organ.radius)
-        depth = (1 - organ_level) * organ.radius
-        candidates = _apart(scene, np.argwhere(depth > shape.reach), shape.reach, blobs)
-        if not len(candidates) and not blobs:  # the first one is never left out
-            candidates = np.array(np.unravel_index([int(organ_level.argmin())], scene.shape)).T
-        if len(candidates):
-            blobs.append(_Blob(_moved(scene, shape, candidates[rng.integers(len(candidates))]), contrast))
-    return blobs
+def _draw_lesions(scene: _Scene, organ: Star, levels: tuple[Floats, Floats]) -> list[_Blob]:
+    """Lesions, wholly inside the organ."""
+    return _scatter(scene, "lesions", depth=(1 - levels[1]) * organ.radius, organ_radius=organ.radius)
 
 
 def _draw_mimics(scene: _Scene, organ: Star, levels: tuple[Floats, Floats]) -> list[_Blob]:
     """Blobs that look like lesions, in the body but clear of the organ."""
-    rng = scene.stream("mimics")
-    low, high = scene.settings.mimics
+    clearance = (levels[1] - 1) * organ.radius - _GAP * max(scene.spacing)
+    depth = np.where(levels[0] < 0.95, clearance, -np.inf)
+    return _scatter(scene, "mimics", depth=depth, organ_radius=organ.radius)
+
+
+def _scatter(scene: _Scene, kind: str, *, depth: Floats, organ_radius: float) -> list[_Blob]:
+    """Draw blobs and put each where the ground is deep enough for it, apart from all others.
+
+    A blob for which there is no room is made smaller; one that finds no room even so is left out.
+    """
+    rng = scene.stream(kind)
+    low, high = getattr(scene.settings, kind)
     blobs: list[_Blob] = []
     for _ in range(int(rng.integers(low, high + 1))):
-        shape, contrast = _draw_blob(scene, rng, organ.radius)
-        outside = ((levels[1] - 1) * organ.radius > shape.reach + _GAP * max(scene.spacing)) & (
-            levels[0] < 0.95
-        )
-        candidates = _apart(scene, np.argwhere(outside), shape.reach, blobs)
-        if len(candidates):
-            blobs.append(_Blob(_moved(scene, shape, candidates[rng.integers(len(candidates))]), contrast))
+        drawn, contrast = _draw_blob(scene, rng, organ_radius)
+        for star in (drawn.scaled(factor) for factor in _SHRINKING):
+            room = _apart(scene, np.argwhere(depth > star.reach), star.reach, blobs)
+            if len(room):
+                blobs.append(_Blob(star.at(_place(scene, room[rng.integers(len(room))])), contrast))
+                break
     return blobs
 
 
@@ -154,10 +153,6 @@ def _draw_blob(scene: _Scene, rng: np.random.Generator, organ_radius: float) -> 
     radius = max(float(np.exp(rng.uniform(low, high))) * organ_radius, 1.2 * min(scene.spacing))
     star = draw_star(rng, np.zeros(len(scene.shape)), radius, elongation=0.3, unevenness=0.25)
     return star, float(rng.uniform(*scene.settings.contrast))
-
-
-def _moved(scene: _Scene, star: Star, voxel: NDArray[np.int64]) -> Star:
-    return star.at(_place(scene, voxel))
 
 
 def _place(scene: _Scene, voxels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ class Phantom:
         size: voxels along (z, y, x) or (y, x).
         spacing: millimetres, in the order of ``size``.
         variation: sizes and spacings of a case differ from the above by up to this share.
-        lesions: number of lesions in a case that has any; (0, 0) makes lesion-free cases.
+        lesions: number of lesions in a case; (0, 0) makes lesion-free cases. Where there is no room for
+            all, there are fewer, but at least one.
         lesion_radius: as a share of the organ's radius, drawn on a logarithmic scale.
         contrast: brightness of a lesion above the organ; the organ's own brightness is 0.65.
         mimics: number of lesion-like blobs outside the organ, which are not lesions.

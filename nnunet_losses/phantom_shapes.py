@@ -89,6 +89,10 @@ class Star:
         """Return the same body at another place."""
         return replace(self, centre=centre)
 
+    def scaled(self, factor: float) -> Star:
+        """Return the same body in another size."""
+        return replace(self, radius=self.radius * factor)
+
     def level(self, where: tuple[Floats, ...]) -> Floats:
         """Relative distance from the centre at the given positions: below 1 inside, 1 on the surface."""
         offsets: list[Floats] = [

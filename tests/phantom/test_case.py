@@ -78,6 +78,16 @@ def test_every_lesion_is_one_component(name: str) -> None:
     assert counts >= {1, 2, 3}
 
 
+@pytest.mark.parametrize("size", [(8, 8), (8, 8, 8), (8, 64, 64)])
+def test_where_there_is_little_room_there_is_still_a_lesion(size: tuple[int, ...]) -> None:
+    spacing = (6.0, 1.0, 1.0) if size == (8, 64, 64) else (1.0,) * len(size)
+    settings = Phantom(size=size, spacing=spacing, lesions=(3, 6), lesion_radius=(0.4, 0.6))
+    for seed in range(40):
+        case = make_case(settings, seed)
+        _, count = ndimage.label(case.labels == 2, np.ones((3,) * len(size)))
+        assert count == len(case.lesions) >= 1
+
+
 def test_lesions_lie_in_the_organ() -> None:
     for seed in range(20):
         labels = make_case(Phantom.of_dimension(2), seed).labels

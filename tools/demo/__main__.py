@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         runner = Runner(plan.output / "logs", environment(plan))
         narrator = Narrator(console)
         findings = Story(plan, runner, narrator).tell()
+    except KeyboardInterrupt:
+        console.print("Stopped; whatever it had started has ended.")
+        return 130
     except (StepFailed, FileExistsError) as error:
         console.print(f"The demonstration failed. {error}", style="red", markup=False)
         return 1

@@ -31,7 +31,8 @@ def draw_data(plan: Plan, runner: Runner) -> None:
     flavour = plan.flavour
     runner.run(
         "nnunet-losses", "phantom", plan.raw.parent, "--dimension", flavour.dimension, "--labels", "lesion",
-        "--cases", flavour.cases, "--test-cases", flavour.test_cases, "--lesion-free", 0.4, "--seed", plan.seed,
+        "--cases", flavour.cases, "--test-cases", flavour.test_cases, "--lesion-free", 0.4,
+        "--seed", plan.seed,
         log="phantom", limit=120,
     )  # fmt: skip
 
