@@ -12,6 +12,7 @@ from . import samples
 def test_a_segmentation_in_words() -> None:
     reply = samples.reply(1234)
     assert headline(reply) == "Segmented"
+    assert sentences(samples.reply(1))[0] == "1 lesion, 1 pixel in all."
     first, second, third = sentences(reply)
     assert first == "1 lesion, 1 234 pixels in all."
     assert "not calibrated" in second

@@ -67,7 +67,7 @@ class Story:
                 road.train(plan, runner, trainer)
         for trainer in plan.trainers:
             self.prove(trainer)
-        with self.step("Serve both models and send five files"), serving(plan, runner) as service:
+        with self.step("Serve both models and send six files"), serving(plan, runner) as service:
             self.ask(service)
         return self.findings
 
@@ -104,13 +104,10 @@ class Story:
         ]
 
     def ask(self, service: Service) -> None:
-        """Send two cases that can be answered and three files that cannot."""
-        with_lesions, without = choose_cases(self.plan.raw / "cases.csv")
-        self.findings.answered += [
-            self.send_case(service, with_lesions, "the case with most lesions"),
-            self.send_case(service, without, "the first lesion-free case"),
-        ]
-        good = self.image_file(with_lesions)
+        """Send three cases that can be answered and three files that cannot."""
+        cases = choose_cases(self.plan.raw / "cases.csv")
+        self.findings.answered += [self.send_case(service, case, title) for title, case in cases.items()]
+        good = self.image_file(next(iter(cases.values())))
         for title, file in make_bad_files(good, self.plan.output / "bad-files", self.plan.ending):
             self.findings.refused.append(Sent(title, file.name, self.replies(service, file, file.name)))
 
@@ -139,13 +136,17 @@ class Story:
         return self.plan.raw / "imagesTs" / f"{case}_0000{self.plan.ending}"
 
 
-def choose_cases(table: Path) -> tuple[str, str]:
-    """Return the test case with most lesions, and the first one without any."""
+def choose_cases(table: Path) -> dict[str, str]:
+    """Return the test case with most lesions, and the first two without any, by what they are."""
     with table.open(encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
     most = max(rows, key=lambda row: int(row["lesions"]))
-    free = next(row for row in rows if row["lesions"] == "0")
-    return most["case"], free["case"]
+    first, second, *_ = (row["case"] for row in rows if row["lesions"] == "0")
+    return {
+        "the case with most lesions": most["case"],
+        "the first lesion-free case": first,
+        "the second lesion-free case": second,
+    }
 
 
 def make_bad_files(good: Path, folder: Path, ending: str) -> list[tuple[str, Path]]:

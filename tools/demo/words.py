@@ -54,8 +54,9 @@ def _label(label: Mapping[str, Any]) -> str:
 
 def _size(label: Mapping[str, Any]) -> str:
     volume = label.get("volume_ml")
-    voxels = f"{label['voxels']:,} ".replace(",", " ")
-    return f"{voxels}pixels" if volume is None else f"{volume:.3f} ml ({voxels}voxels)"
+    unit = "pixel" if volume is None else "voxel"
+    voxels = f"{label['voxels']:,} {unit}{'' if label['voxels'] == 1 else 's'}".replace(",", " ")
+    return voxels if volume is None else f"{volume:.3f} ml ({voxels})"
 
 
 def _empty(answer: Mapping[str, Any]) -> str:
