@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.serve.formats import ENDINGS
 from nnunet_losses.serve.schema import Normalization, Reader
 
 from .errors import ExportRefused, Reason
@@ -158,6 +159,12 @@ def _reader(model: ModelFolder) -> Iterator[Reason]:
         yield Reason(
             f"Reader {name}: the runtime reproduces {', '.join(Reader)}.",
             "Train with one of these readers (overwrite_image_reader_writer in dataset.json).",
+        )
+    elif model.dataset["file_ending"] not in ENDINGS[Reader(name)]:
+        yield Reason(
+            f"File ending {model.dataset['file_ending']} with {name}: the runtime reads and writes "
+            f"{', '.join(ENDINGS[Reader(name)])}.",
+            "Convert the data set to one of these, or run this model with nnU-Net.",
         )
 
 

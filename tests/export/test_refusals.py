@@ -55,6 +55,12 @@ def test_reader(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("reader", "ending"), [("SimpleITKIO", ".png"), ("NaturalImage2DIO", ".jpg")])
+def test_file_ending(tmp_path, reader, ending):
+    folder = write_model_folder(tmp_path, BASE.but(reader=reader, file_ending=ending))
+    assert f"File ending {ending} with {reader}" in reasons(folder)
+
+
 def test_label_manager(tmp_path, monkeypatch):
     from nnunetv2.utilities.label_handling import label_handling
 
