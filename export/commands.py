@@ -65,7 +65,10 @@ def _many_folds(command: Callable[..., None]) -> Callable[..., None]:
 Folds = Annotated[
     list[str] | None,
     typer.Option(
-        _FOLDS, metavar="FOLD...", help="Folds to take, such as 0 1 2 or all.", show_default="all present"
+        _FOLDS,
+        metavar="FOLD...",
+        help="Folds to take, such as 0 1 2 or all.",
+        show_default="every numbered fold; all, where there is none",
     ),
 ]
 ModelFolder = Annotated[

@@ -111,6 +111,13 @@ def _labels(model: ModelFolder) -> Iterator[Reason]:
                 f"regions_class_order {labels.regions_class_order} paints a region with 0, the background.",
                 "Give every region a value of at least 1 and train again.",
             )
+        # nnU-Net chooses the mask's type by the number of labels, not by their values
+        if len(labels.foreground_labels) < 255 and max(map(int, labels.regions_class_order), default=0) > 255:
+            yield Reason(
+                f"regions_class_order {labels.regions_class_order} has a value above 255, which nnU-Net's "
+                "masks of 8 bits cannot hold.",
+                "Give every region a value of at most 255 and train again.",
+            )
         return
     if list(labels.all_labels) != list(range(len(labels.all_labels))):
         yield Reason(

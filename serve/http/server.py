@@ -47,6 +47,7 @@ def serve(options: Mapping[str, Any]) -> None:
     """
     settings = _settings(options)
     descriptions = [_describe(path) for path in settings.bundles]
+    _require_different_names([model.name for model in descriptions])
     listener = _listen(settings)
     _announce(settings, listener, descriptions)
     server = uvicorn.Server(_configuration(settings))
@@ -74,6 +75,15 @@ def _describe(path: Path) -> ModelDescription:
         return Bundle.load(path, verify=False).description
     except Refusal as refusal:
         raise Unservable(f"{path.resolve().name} is not served ({refusal.code}): {refusal}") from refusal
+
+
+def _require_different_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Unservable(
+            f"two bundles are called {', '.join(twice)}, and a request names its model. "
+            "Export one of them again with another --name."
+        )
 
 
 def _listen(settings: Settings) -> socket.socket:

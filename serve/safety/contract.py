@@ -15,7 +15,7 @@ from nnunet_losses.serve.formats.layout import times
 from nnunet_losses.serve.pipeline.preprocess import resampled_shape
 from nnunet_losses.serve.schema import Normalization
 
-from .memory import available_memory, prediction_memory
+from .memory import MOST_TILES, available_memory, prediction_memory, tile_count
 from .resemblance import resemblance_warnings
 
 if TYPE_CHECKING:
@@ -171,6 +171,15 @@ def _check_size(image: Image, description: ModelDescription, budget: int) -> Non
                 shape,
                 observed=observed,
                 expected={"bytes_at_most": budget},
+            )
+        tiles = tile_count(shape, member)
+        if tiles > MOST_TILES:
+            raise _size(
+                f"make {tiles:,} tiles of it; {MOST_TILES:,} are allowed",
+                image,
+                shape,
+                observed={"voxels": list(shape), "tiles": tiles},
+                expected={"tiles_at_most": MOST_TILES},
             )
 
 

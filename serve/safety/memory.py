@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_losses.serve.pipeline.tiles import window_starts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 SHARE = 0.8  # of the free memory that one prediction may take
 HARD_MAXIMUM = 64 * 2**30
+# A whole body in thin slices is some thousand tiles, slice by slice some ten thousand. More is a wrong
+# spacing, and would keep the network busy for hours.
+MOST_TILES = 50_000
 FLOAT32, FLOAT64, FLOAT16 = 4, 8, 2
 
 
@@ -35,6 +40,19 @@ def prediction_memory(
     sums = heads * FLOAT16 * (1 if len(member.folds) == 1 else 2) + FLOAT16  # logits and weights
     resampling = math.prod(network_shape) * 2 * FLOAT64  # one channel or head at a time
     return image + padded * (channels * FLOAT32 + sums) + resampling
+
+
+def tile_count(network_shape: Sequence[int], member: Member) -> int:
+    """Number of tiles that one fold's network looks at, each once; at least 1.
+
+    Args:
+        network_shape: of the image at the model's spacing (z, y, x), in the network's axis order.
+        member: the configuration.
+    """
+    patch = member.tiling.patch_size
+    slices = math.prod(network_shape[: 3 - len(patch)])
+    padded = [max(size, tile) for size, tile in zip(network_shape[3 - len(patch) :], patch, strict=True)]
+    return slices * math.prod(map(len, window_starts(padded, patch, member.tiling.step_size)))
 
 
 def available_memory() -> int:

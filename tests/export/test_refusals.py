@@ -84,6 +84,7 @@ def test_inference_nonlinearity(tmp_path):
     ({"background": 0, "a": 1, "b": 1}, None, "share one label value"),
     ({"background": 0}, None, "no label besides the background"),
     ({"background": 0, "a": [1, 2], "b": 2}, (1, 0), "paints a region with 0"),
+    ({"background": 0, "a": [1, 2], "b": 2}, (1, 300), "value above 255"),
     ({"background": 0, "a": [1, 2], "b": 2}, None, "cannot interpret"),
     ({"a": 1}, None, "cannot interpret"),
 ])  # fmt: skip

@@ -97,6 +97,10 @@ def test_without_a_bundle_there_is_nothing_to_serve() -> None:
     refused(run(), "nothing to serve", "nnunet-losses serve BUNDLE")
 
 
+def test_bundles_of_one_name_are_not_served_together(bundle: Path) -> None:
+    refused(run(bundle, bundle), "two bundles are called brain", "--name")
+
+
 def test_the_environment_can_name_the_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNUNET_LOSSES_BUNDLES", str(bundle))
     monkeypatch.setenv("NNUNET_LOSSES_PORT", "0")

@@ -153,6 +153,17 @@ def test_the_memory_budget() -> None:
     assert refused(image, memory_bytes=needed - 1).code is Code.CONTRACT_SIZE
 
 
+def test_resampling_that_would_take_for_ever() -> None:
+    """Memory enough, but an image of 20 voxels at 60 mm is not what a model with small tiles was made for."""
+    image = volume(noise(20, 20, 20), (60.0, 60.0, 60.0))
+    refusal = refused(image, memory_bytes=2**50)
+    assert refusal.code is Code.CONTRACT_SIZE
+    tiling = description().members[0].tiling
+    per_axis = [-(-2 * (1200 - patch) // patch) + 1 for patch in tiling.patch_size]
+    assert refusal.observed["tiles"] == per_axis[0] * per_axis[1] * per_axis[2]
+    assert refusal.observed["tiles"] > refusal.expected["tiles_at_most"]
+
+
 def test_an_empty_margin_costs_nothing() -> None:
     """As nnU-Net crops to the nonzero box first, only its contents are resampled."""
     data = np.zeros((60, 60, 60))
