@@ -24,13 +24,17 @@ _LICENCE = (
     "Licence: unknown. The model folder states none; ask whoever trained the model, and mind the licence of "
     "the training data."
 )
+# Tilborghs et al., The dice loss in the context of missing or empty labels, MICCAI 2022: arXiv 2207.09521
 _EMPTY_LABELS = {
-    "I": "Dice is computed per image and label: a label that is absent from an image teaches the network to "
-    "leave it out",
-    "CI": "Dice is computed per image, over all labels together: an absent label counts through the others",
-    "BI": "Dice is computed per label over the whole batch: a label that is absent from one image is judged "
-    "together with the batch's other images",
-    "BCI": "Dice is computed once over the whole batch and all labels together",
+    "I": "One Dice term per image and label: where a label is absent, an epsilon far below the label's usual "
+    "number of voxels leaves this term almost no gradient. It does not teach to predict nothing there; other "
+    "parts of the loss, such as cross-entropy, do",
+    "CI": "One Dice term per image, over all its labels: to predict an absent label costs as much as any "
+    "other false voxel of the image",
+    "BI": "One Dice term per label, over the whole batch: a label that is absent from one image is pushed "
+    "down there as long as another image of the batch has it",
+    "BCI": "One Dice term over the whole batch and all labels: to predict an absent label costs as much as "
+    "any other false voxel",
 }
 
 
@@ -122,7 +126,7 @@ def _empty_labels(model: ModelDescription) -> str:
     if known.loss is None:
         return "unknown"
     if known.phi is None:
-        return "the loss has no Dice part; an absent label counts through the other voxels' classes alone"
+        return "this loss has no reduction Phi"
     epsilon = "" if known.smooth is None else f", epsilon {known.smooth:g}"
     return f"reduction Phi = {known.phi}{epsilon}. {_EMPTY_LABELS[known.phi]}."
 

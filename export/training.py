@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .model_folder import ModelFolder
 
 
+# losses that are Dice under a reduction of their own
+_FIXED_PHI = {"dice_image": "I", "dice_class": "CI", "dice_batch": "BI", "dice_all": "BCI"}
+
+
 def training(model: ModelFolder) -> Training:
     """Trainer, data, epochs, loss and validation Dice."""
     epochs = {checkpoint.epoch for checkpoint in model.checkpoints}
@@ -37,7 +41,7 @@ def _loss(trainer: str, *, batch_dice: bool) -> dict[str, Any]:
     if ours is None:
         return {}
     settings = ours.settings(batch_dice=batch_dice)
-    phi, smooth = settings.pop("phi", None), settings.pop("smooth", None)
+    phi, smooth = settings.pop("phi", _FIXED_PHI.get(ours.loss)), settings.pop("smooth", None)
     known = {name: value for name, value in settings.items() if isinstance(value, str | float | int | bool)}
     return {
         "loss": ours.loss,

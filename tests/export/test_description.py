@@ -75,6 +75,7 @@ def test_fingerprint(tmp_path):
     ("nnUNetTrainer", True, "dice_ce", "BI", 1e-5),
     ("nnUNetTrainer", False, "dice_ce", "I", 1e-5),
     ("nnUNetTrainerDice_phiCI_smooth1em7_100epochs", True, "dice", "CI", 1e-7),
+    ("nnUNetTrainerDiceBI", False, "dice_batch", "BI", 1e-7),
     ("nnUNetTrainerDiceTopK", True, "dice_topk", "BI", 1e-5),
     ("nnUNetTrainerCE", True, "ce", None, None),
     ("nnUNetTrainerCELoss", True, None, None, None),
