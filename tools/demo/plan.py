@@ -42,7 +42,7 @@ class Plan:
     output: Path
     flavour: Flavour
     seed: int = 0
-    losses: tuple[str, str] = ("DiceTopK", "Tversky_fp0p7_fn0p3")
+    losses: tuple[str, str] = ("DiceTopK", "Tversky")
 
     dataset_id = 901
     dataset = "Dataset901_Phantom"
