@@ -83,7 +83,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         "1",
         nnUNet_n_proc_DA="1",
     )
-    reduction = Reduction(features=(4, 8), patch_size=(32, 32), batch_size=2)
+    reduction = Reduction(features=(4, 8, 8), patch_size=(32, 32), batch_size=2)
     write_reduced_plans(root / "preprocessed" / DATASET, reduction, name=PLANS)
     return place
 
