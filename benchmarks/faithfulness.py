@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import email
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -26,11 +25,11 @@ import numpy as np
 
 from nnunet_losses.serve.formats import read_mask
 
+sys.path.insert(0, str(Path(__file__).parent))
+from nnunet_runs import Dataset, Runs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-ROOT = Path(__file__).parents[1]
-PLANS = "nnUNetReducedPlans"
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,9 @@ class Study:
     images: Path
     file_ending: str
     labels: tuple[str, ...]
-    dataset: int | None = None  # None: trained already
-    source: Path | None = None
-    configuration: str = "3d_fullres"
+    dataset: Dataset | None = None  # None: trained already
     trainer: str = "nnUNetTrainer"
     model_folder: Path | None = None
-    reduction: tuple[str, ...] = ()  # arguments of tools/reduced_plans.py
 
 
 @dataclass(frozen=True)
@@ -68,102 +64,47 @@ class Result:
     verify_passed: bool
 
 
-def run(*command: str | Path, environment: dict[str, str]) -> None:
-    """Run one command, its output in the log that the work folder keeps."""
-    words = [str(word) for word in command]
-    print("$", " ".join(words), flush=True)
-    with Path(environment["FAITHFULNESS_LOG"]).open("a") as log:
-        log.write(f"$ {' '.join(words)}\n")
-        log.flush()
-        subprocess.run(words, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-
-def environment_of(work: Path) -> dict[str, str]:
-    """nnU-Net's variables, and our trainers found through nnUNet_extTrainer."""
-    folders = {f"nnUNet_{kind}": str(work / f"nnUNet_{kind}") for kind in ("raw", "preprocessed", "results")}
-    for folder in folders.values():
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    binaries = Path(sys.executable).parent
-    shim = ROOT / "trainers" / "discovery"
-    return {
-        **os.environ,
-        **folders,
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "nnUNet_extTrainer": str(shim),
-        "nnUNet_def_n_proc": "2",
-        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads are slow where there are more of them than cores
-        "FAITHFULNESS_LOG": str(work / "commands.log"),
-    }
-
-
 def studies(data: Path, models: Path) -> list[Study]:
     """The three models of the claim."""
+    # the patch of the hippocampi is smaller than the images: several tiles
     hippocampus, polyp = data / "hippocampus3d", data / "polyp2d"
     labels = ("Anterior", "Posterior")
     return [
         Study("stock", hippocampus / "imagesTs", ".nii.gz", labels, model_folder=models / "hippocampus3d"),
         Study(
             "hippocampus3d", hippocampus / "imagesTs", ".nii.gz", labels,
-            dataset=501, source=hippocampus, trainer="nnUNetTrainerDiceTopK_2epochs",
-            reduction=("--batch", "2", "--patch", "32", "32", "32"),  # smaller than the images: several tiles
+            trainer="nnUNetTrainerDiceTopK_2epochs",
+            dataset=Dataset(501, "hippocampus3d", hippocampus, "3d_fullres",
+                            ("--batch", "2", "--patch", "32", "32", "32")),
         ),
         Study(
-            "polyp2d", polyp / "imagesTs", ".png", ("polyp",),
-            dataset=502, source=polyp, configuration="2d", trainer="nnUNetTrainerDiceCE_4epochs",
-            reduction=("--batch", "8", "--patch", "160", "160"),
+            "polyp2d", polyp / "imagesTs", ".png", ("polyp",), trainer="nnUNetTrainerDiceCE_4epochs",
+            dataset=Dataset(502, "polyp2d", polyp, "2d", ("--batch", "8", "--patch", "160", "160")),
         ),
     ]  # fmt: skip
 
 
-def train(study: Study, work: Path, environment: dict[str, str]) -> Path:
+def train(study: Study, runs: Runs) -> Path:
     """Plan, preprocess and train with the stock commands; return the model folder."""
     if study.model_folder is not None:
         return study.model_folder
-    assert study.source is not None
-    name = f"Dataset{study.dataset}_{study.name}"
-    link = work / "nnUNet_raw" / name
-    if not link.exists():
-        link.symlink_to(study.source.resolve())
-    planning = {**environment, "nnUNet_n_proc_DA": "1"}
-    identifier, configuration = str(study.dataset), study.configuration
-    preprocessed = work / "nnUNet_preprocessed" / name
-    if not (preprocessed / "nnUNetPlans.json").exists():
-        run("nnUNetv2_plan_and_preprocess", "-d", identifier, "-c", configuration, "-np", "1", "-npfp", "1",
-            environment=planning)  # fmt: skip
-    if not (preprocessed / f"{PLANS}.json").exists():
-        run(sys.executable, ROOT / "tools" / "reduced_plans.py", preprocessed, *study.reduction,
-            environment=planning)  # fmt: skip
-    folder = work / "nnUNet_results" / name / f"{study.trainer}__{PLANS}__{configuration}"
-    if not (folder / "fold_0" / "checkpoint_final.pth").exists():
-        run("nnUNetv2_train", identifier, configuration, "0", "-tr", study.trainer, "-p", PLANS,
-            "-device", "cpu", environment={**environment, "nnUNet_n_proc_DA": "0"})  # fmt: skip
-    return folder
+    assert study.dataset is not None
+    return runs.trained(study.dataset, study.trainer)
 
 
-def predict_both(
-    study: Study, model: Path, work: Path, environment: dict[str, str]
-) -> tuple[Path, Path, Path]:
+def predict_both(study: Study, model: Path, runs: Runs) -> tuple[Path, Path, Path]:
     """Predict all test cases with nnU-Net and with the bundle; return bundle, reference and prediction."""
     bundle, reference, prediction = (
-        work / study.name / part for part in ("bundle", "nnunet", "bundle_masks")
+        runs.work / study.name / part for part in ("bundle", "nnunet", "bundle_masks")
     )
     reference.mkdir(parents=True, exist_ok=True)
     if not (bundle / "model.json").exists():
-        run("nnunet-losses", "export", model, bundle, environment=environment)
+        runs.run("nnunet-losses", "export", model, bundle)
     cases = len(list(study.images.glob(f"*_0000{study.file_ending}")))
     if len(list(reference.glob(f"*{study.file_ending}"))) < cases:
-        run("nnUNetv2_predict_from_modelfolder", "-i", study.images, "-o", reference, "-m", model, "-f", "0",
-            "-device", "cpu", "-npp", "1", "-nps", "1", environment=environment)  # fmt: skip
-    run(
-        "nnunet-losses",
-        "predict",
-        bundle,
-        study.images,
-        "--output",
-        prediction,
-        "--overwrite",
-        environment=environment,
-    )
+        runs.run("nnUNetv2_predict_from_modelfolder", "-i", study.images, "-o", reference, "-m", model,
+                 "-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+    runs.run("nnunet-losses", "predict", bundle, study.images, "--output", prediction, "--overwrite")
     return bundle, reference, prediction
 
 
@@ -240,18 +181,18 @@ def compare(study: Study, reference: Path, prediction: Path) -> dict[str, Any]:
     }
 
 
-def walk(study: Study, work: Path, environment: dict[str, str]) -> Result:
+def walk(study: Study, runs: Runs) -> Result:
     """One study from training to the served mask."""
-    model = train(study, work, environment)
-    bundle, reference, prediction = predict_both(study, model, work, environment)
-    run("nnunet-losses", "verify", bundle, model, study.images, environment=environment)
+    model = train(study, runs)
+    bundle, reference, prediction = predict_both(study, model, runs)
+    runs.run("nnunet-losses", "verify", bundle, model, study.images)
     parity = json.loads((bundle / "model.json").read_text())["parity"]
     return Result(
         study=study.name,
         trainer=study.trainer,
         **compare(study, reference, prediction),
         differing_beyond_margin=parity["differing_voxels_beyond_margin"],
-        served_identical=count_served_identical(study, bundle, prediction, environment),
+        served_identical=count_served_identical(study, bundle, prediction, runs.environment),
         max_tile_difference=parity["max_tile_difference"],
         backend=parity["backend"],
         verify_passed=parity["passed"],
@@ -287,13 +228,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--only", nargs="*", help="names of studies; default: all")
     arguments = parser.parse_args()
-    work = arguments.work.resolve()
-    environment = environment_of(work)
+    runs = Runs(arguments.work)
     chosen = [study for study in studies(arguments.data.resolve(), arguments.models.resolve())
               if not arguments.only or study.name in arguments.only]  # fmt: skip
-    results = [walk(study, work, environment) for study in chosen]
-    (work / "faithfulness.json").write_text(json.dumps([asdict(result) for result in results], indent=2))
-    (work / "faithfulness.md").write_text(as_markdown(results))
+    results = [walk(study, runs) for study in chosen]
+    (runs.work / "faithfulness.json").write_text(json.dumps([asdict(result) for result in results], indent=2))
+    (runs.work / "faithfulness.md").write_text(as_markdown(results))
     print(as_markdown(results))
 
 
