@@ -323,6 +323,22 @@ CATALOGUE: tuple[LossSpec, ...] = (
         fields=(SMALL_SMOOTH, INCLUDE_BACKGROUND),
     ),
     LossSpec(
+        key="dice_image_eps",
+        trainer="DiceIEps",
+        module="dice:DiceImageEpsilonLoss",
+        summary="Soft Dice with sums per sample and class (phi I) and the heuristic epsilon of each class.",
+        formula=r"1 - \frac{2\,TP + \epsilon_c}{P + G + \epsilon_c}, \epsilon_c = \overline{G_c}",
+        reference="Tilborghs et al., The Dice loss in the context of missing or empty labels, MICCAI 2022",
+        url="https://arxiv.org/abs/2207.09521",
+        fields=(
+            PerClass(
+                "smooth", None, "epsilon of each channel: its mean voxels per patch; None: 1e-5 for all"
+            ),
+            INCLUDE_BACKGROUND,
+        ),
+        needs=frozenset({"epsilon"}),
+    ),
+    LossSpec(
         key="unified_focal",
         trainer="UnifiedFocal",
         module="unified_focal:UnifiedFocalLoss",

@@ -41,19 +41,31 @@ class CEDiceLoss(Loss):
         return ce_dice_loss(inputs, weight=0.5, **self.params)
 
 
-class CEToDiceLinearLoss(Loss):
+class _CEToDiceLoss(Loss):
+    """``weight`` is that of cross-entropy."""
+
+    weight = 1.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of this epoch."""
+        return {"ce": self.weight, "dice": 1 - self.weight}
+
+
+class CEToDiceLinearLoss(_CEToDiceLoss):
     """From cross-entropy in the first epoch to Dice in the last, by ``schedule.linear``. Range: [0, inf).
 
     Example:
         >>> import torch
         >>> loss = CEToDiceLinearLoss()
         >>> loss.set_epoch(2, 3)
+        >>> loss.weights
+        {'ce': 0.0, 'dice': 1.0}
         >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[[[0, 1], [1, 1]]]]))
         tensor(0.4000)
     """
 
     key = "ce_to_dice_linear"
-    weight = 1.0
 
     def set_epoch(self, epoch: int, num_epochs: int) -> None:
         """Set the weight of cross-entropy."""
@@ -65,7 +77,7 @@ class CEToDiceLinearLoss(Loss):
         return ce_dice_loss(inputs, weight=self.weight, **self.params)
 
 
-class CEToDiceFinetuneLoss(Loss):
+class CEToDiceFinetuneLoss(_CEToDiceLoss):
     """Cross-entropy for the first ``fraction`` of the epochs, then Dice. Range: [0, inf).
 
     Example:

@@ -11,12 +11,24 @@ from .spatial_catalogue import SPATIAL
 from .spec import LossSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .loss import Loss
     from .spec import Activation
 
 __all__ = ["LossSpec", "create_loss", "get_loss_spec", "list_losses"]
+
+# Of the documentation: from single voxels over regions and distances to components and shapes.
+ORDER = (
+    *("ce", "weighted_ce", "topk", "focal", "dpce", "sensitivity_specificity"),
+    *("dice", "iou", "lovasz", "tversky", "focal_tversky", "asymmetric"),
+    *("generalized_dice", "penalty_gdice", "exp_log", "combo", "dice_ce", "dice_focal", "dice_topk"),
+    *("boundary", "dice_boundary", "hausdorff_dt", "hausdorff_one_sided", "hausdorff_er", "dice_hausdorff"),
+    *("generalized_surface", "ce_dice", "ce_to_dice_linear", "ce_to_dice_finetune"),
+    *("dice_image", "dice_class", "dice_batch", "dice_all", "dice_image_eps", "marginal_dice", "leaf_dice"),
+    *("blob_dice", "blob_dice_ce", "cc_dice_ce", "cat_mil", "cldice", "skeleton_recall"),
+    *("unified_focal", "boundary_dou"),
+)
 
 
 def index(specs: Iterable[LossSpec]) -> dict[str, LossSpec]:
@@ -39,7 +51,18 @@ def index(specs: Iterable[LossSpec]) -> dict[str, LossSpec]:
     return entries
 
 
-_ENTRIES = index(CATALOGUE + SPATIAL)
+def in_order(entries: Mapping[str, LossSpec]) -> dict[str, LossSpec]:
+    """Arrange entries as the documentation does.
+
+    Raises:
+        ValueError: if an entry has no place in ``ORDER``, or a place no entry.
+    """
+    if set(entries) != set(ORDER):
+        raise ValueError(f"ORDER and the catalogue differ in {sorted(set(entries) ^ set(ORDER))}")
+    return {key: entries[key] for key in ORDER}
+
+
+_ENTRIES = in_order(index(CATALOGUE + SPATIAL))
 
 
 def list_losses(pattern: str = "*") -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 
 def check_epoch(epoch: int, num_epochs: int) -> None:
     """Check that an epoch, counted from 0, lies within a training.
@@ -32,7 +35,24 @@ def finetune(epoch: int, num_epochs: int, *, fraction: float) -> float:
         >>> [finetune(epoch, 5, fraction=0.6) for epoch in range(5)]
         [1.0, 1.0, 1.0, 0.0, 0.0]
     """
-    return 1.0 if epoch < fraction * num_epochs else 0.0
+    return 1.0 if epoch < _exact(fraction) * num_epochs else 0.0
+
+
+def warm_up_epochs(share: float, num_epochs: int) -> int:
+    """Return how many epochs a training spends on the loss that it begins with: a share, rounded down.
+
+    So the loss itself has its turn in the shortest training, unless the share is 1.
+
+    Example:
+        >>> warm_up_epochs(0.5, 1000), warm_up_epochs(0.3, 10), warm_up_epochs(0.5, 1), warm_up_epochs(1, 7)
+        (500, 3, 0, 7)
+    """
+    return math.floor(_exact(share) * num_epochs)
+
+
+def _exact(share: float) -> Fraction:
+    """Take a share as it is written: 0.55 of 100 is 55, though 0.55 * 100 is a little more."""
+    return Fraction(repr(float(share)))
 
 
 def rebalance(epoch: int) -> float:

@@ -19,6 +19,7 @@ WHOLE = slice(0, 4)
 BY_SAMPLE = (
     "dice_image",
     "dice_class",
+    "dice_image_eps",
     "unified_focal",
     "generalized_surface",
     "cc_dice_ce",

@@ -40,6 +40,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hausdorff_one_sided": [{"alpha": 1.5}],
     "dice_hausdorff": [{"phi": "BI", "smooth": 0}],
     "generalized_surface": [{"smooth": 0}],
+    "dice_image_eps": [{"smooth": [0, 2.5, 40]}, {"smooth": [1, 2, 3], "include_background": True}],
     "leaf_dice": [{"smooth": 0}],
     "marginal_dice": [{"smooth": 0}],
     "blob_dice": [{"phi": "BI", "smooth": 0}, {"w_global": 0}],

@@ -58,6 +58,7 @@ BY_HAND = {
     "dice_class": ({"smooth": 0}, DICE),
     "dice_batch": ({"smooth": 0}, DICE),
     "dice_all": ({"smooth": 0}, DICE),
+    "dice_image_eps": ({"smooth": [7, 2]}, 1 - 3.6 / 4.2),  # the background's is not used
     **SPATIAL_BY_HAND,
 }
 
@@ -70,6 +71,7 @@ def test_value_by_hand(key):
 
 
 COUNT_CLASSES = (
+    "dice_image_eps",
     "marginal_dice",
     "focal",
     "weighted_ce",

@@ -13,7 +13,7 @@ import torch
 import nnunet_losses
 from nnunet_losses import create_loss, get_loss_spec, list_losses
 from nnunet_losses.loss import Loss
-from nnunet_losses.registry import index
+from nnunet_losses.registry import in_order, index
 
 FIRST_KEYS = [
     "ce",
@@ -41,6 +41,24 @@ def test_package_shows_its_lazy_names():
     assert set(nnunet_losses.__all__) <= set(dir(nnunet_losses))
     with pytest.raises(AttributeError, match="has no attribute 'create_los'"):
         nnunet_losses.create_los  # noqa: B018 - the access is the test
+
+
+def test_losses_stand_in_the_order_of_the_documentation():
+    assert list_losses()[:7] == [
+        "ce",
+        "weighted_ce",
+        "topk",
+        "focal",
+        "dpce",
+        "sensitivity_specificity",
+        "dice",
+    ]
+    assert list_losses("dice_image*") == ["dice_image", "dice_image_eps"]
+    assert list_losses()[-1] == "boundary_dou"
+    entries = {key: get_loss_spec(key) for key in list_losses()}
+    assert list(in_order(dict(reversed(entries.items())))) == list(entries)
+    with pytest.raises(ValueError, match="differ in \\['ce'\\]"):
+        in_order({key: spec for key, spec in entries.items() if key != "ce"})
 
 
 def test_list_losses():
@@ -128,6 +146,7 @@ def test_duplicates_are_refused():
         ("ce", {"activation": "relu"}, ValueError, "activation='relu' is not valid: expected 'softmax'"),
         ("ce", {"ignore_index": 1.5}, TypeError, "ignore_index=1.5 is not valid"),
         ("ce", {"ignore_index": 1, "activation": "sigmoid"}, ValueError, "give a mask to forward"),
+        ("dice_image_eps", {"smooth": 5}, ValueError, "smooth=5 is not valid: expected a sequence"),
         ("focal", {"alpha": [1, 2], "activation": "sigmoid"}, NotImplementedError, "give one number"),
         ("dice_focal", {"alpha": [1, 2], "activation": "sigmoid"}, NotImplementedError, "give one number"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunet_losses import create_loss, get_loss_spec, list_losses
+from nnunet_losses import create_loss, get_loss_spec, list_losses, schedule
 
 from .helpers import logits_for, truth
 
@@ -25,6 +25,15 @@ def test_linear(epoch):
     torch.testing.assert_close(at("ce_to_dice_linear", epoch, 5), a * CE + (1 - a) * DICE)
 
 
+@pytest.mark.parametrize("key", [key for key in list_losses() if "schedule" in get_loss_spec(key).needs])
+def test_scheduled_losses_show_their_weights(key):
+    loss = create_loss(key)
+    for epoch in (0, 5, 9):
+        loss.set_epoch(epoch, 10)
+        assert loss.weights
+        assert all(isinstance(weight, float) for weight in loss.weights.values())
+
+
 def test_linear_with_one_epoch_is_cross_entropy():
     torch.testing.assert_close(at("ce_to_dice_linear", 0, 1), CE)
 
@@ -42,6 +51,14 @@ def test_linear_with_one_epoch_is_cross_entropy():
 )
 def test_finetune(epoch, epochs, fraction, expected):
     torch.testing.assert_close(at("ce_to_dice_finetune", epoch, epochs, fraction=fraction), expected)
+
+
+@pytest.mark.parametrize("percent", range(101))
+def test_a_share_is_meant_as_it_is_written(percent):
+    """0.55 * 100 is 55.00000000000001, and 0.29 * 100 is 28.999999999999996."""
+    share = float(f"0.{percent:02}") if percent < 100 else 1.0
+    assert schedule.warm_up_epochs(share, 100) == percent
+    assert sum(schedule.finetune(epoch, 100, fraction=share) for epoch in range(100)) == percent
 
 
 @pytest.mark.parametrize("key", [key for key in list_losses() if "schedule" in get_loss_spec(key).needs])
