@@ -57,6 +57,8 @@ def _contradictions(description: ModelDescription) -> Iterator[tuple[str, Any]]:
         if channels != description.channel_names:
             yield f"member {member.name} has other channels than the first", list(channels)
         yield from ((f"member {member.name}, {detail}", value) for detail, value in _member_faults(member))
+    yield from _cascade_faults(description)
+    yield from _postprocessing_faults(description)
 
 
 def _label_faults(description: ModelDescription) -> Iterator[tuple[str, Any]]:
@@ -95,6 +97,40 @@ def _member_faults(member: Member) -> Iterator[tuple[str, Any]]:
     yield from _repeated("features", (stage.output for stage in member.features))
     for channel in plan.channels:
         yield from _channel_faults(channel)
+
+
+def _cascade_faults(description: ModelDescription) -> Iterator[tuple[str, Any]]:
+    """Every previous stage is there, and none waits for itself; what is not averaged is a previous stage."""
+    members = {member.name: member for member in description.members}
+    if not description.members[0].averaged:
+        yield f"its first member {description.members[0].name} is not averaged", description.members[0].name
+    needed = {member.previous_stage for member in description.members}
+    for member in description.members:
+        if member.previous_stage is not None and member.preprocessing.resampling_labels is None:
+            yield (
+                f"member {member.name} has a previous stage, but no resampling_labels",
+                member.previous_stage,
+            )
+        if not member.averaged and member.name not in needed:
+            yield f"member {member.name} is neither averaged nor a previous stage", member.name
+        chain = [member.name]
+        while (previous := members[chain[-1]].previous_stage) is not None:
+            if previous not in members:
+                yield f"member {chain[-1]} has the previous stage {previous}, which is absent", previous
+                break
+            if previous in chain:
+                yield f"member {member.name} waits for itself: {[*chain, previous]}", previous
+                break
+            chain.append(previous)
+
+
+def _postprocessing_faults(description: ModelDescription) -> Iterator[tuple[str, Any]]:
+    for step in description.postprocessing:
+        if min(step.values) < 0 or max(*step.values, step.background) > 0xFFFF:
+            yield (
+                f"postprocessing names the values {step.values}, background {step.background}",
+                step.background,
+            )
 
 
 def _channel_faults(channel: Channel) -> Iterator[tuple[str, Any]]:

@@ -80,6 +80,18 @@ class Resampling(Frozen):
     force_separate_z: bool | None = None
 
 
+class LabelResampling(Frozen):
+    """``resize_segmentation`` under nnU-Net's ``resample_data_or_seg_to_shape``: the label map of a cascade.
+
+    Order 1 interpolates each label by itself; the largest share wins, the nearest voxel settles ties.
+    """
+
+    function: Literal["resize_segmentation"] = "resize_segmentation"
+    order: Literal[0, 1]
+    order_z: Literal[0] = 0
+    force_separate_z: bool | None = None
+
+
 class Preprocessing(Frozen):
     """nnU-Net's DefaultPreprocessor: transpose, crop to nonzero, normalise, resample."""
 
@@ -88,6 +100,7 @@ class Preprocessing(Frozen):
     channels: tuple[Channel, ...]
     resampling_image: Resampling
     resampling_logits: Resampling
+    resampling_labels: LabelResampling | None = None  # of the previous stage's mask, in a cascade
 
 
 class Tiling(Frozen):
@@ -116,13 +129,31 @@ class FeatureStage(Frozen):
 
 
 class Member(Frozen):
-    """One trained configuration: its folds share everything but the weights; their logits are averaged."""
+    """One trained configuration: its folds share everything but the weights; their logits are averaged.
 
-    name: str  # nnU-Net's configuration name
+    In a cascade, ``previous_stage`` names the member whose mask is appended to the channels, one for each
+    foreground value. A member that is not ``averaged`` only serves as such a previous stage.
+    """
+
+    name: str  # nnU-Net's configuration name; the model folder's name where two members share one
     folds: tuple[Fold, ...] = Field(min_length=1)
     preprocessing: Preprocessing
     tiling: Tiling
     features: tuple[FeatureStage, ...] = ()
+    previous_stage: str | None = None
+    averaged: bool = True
+
+
+class KeepLargest(Frozen):
+    """``remove_all_but_largest_component_from_segmentation`` of nnU-Net.
+
+    Voxels of these mask values count together, 26 neighbours connect them (8 in a picture); all but the
+    largest component become ``background``. Components of the same largest size all stay.
+    """
+
+    function: Literal["remove_all_but_largest_component"] = "remove_all_but_largest_component"
+    values: tuple[int, ...] = Field(min_length=1)
+    background: int = Field(default=0, ge=0)
 
 
 class Fingerprint(Frozen):
@@ -193,7 +224,11 @@ class Parity(Frozen):
 
 
 class ModelDescription(Frozen):
-    """``model.json``."""
+    """``model.json``.
+
+    The probabilities of all members that are ``averaged`` are averaged on the image's grid; the first member
+    is one of them. ``postprocessing`` is applied to the mask, in this order.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -204,6 +239,7 @@ class ModelDescription(Frozen):
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_label: int | None = None
     members: tuple[Member, ...] = Field(min_length=1)
+    postprocessing: tuple[KeepLargest, ...] = ()
     training: Training
     fingerprint: Fingerprint | None = None
     golden: Golden
@@ -214,3 +250,27 @@ class ModelDescription(Frozen):
     def channel_names(self) -> tuple[str, ...]:
         """Input channels in the network's order."""
         return tuple(channel.name for channel in self.members[0].preprocessing.channels)
+
+    @property
+    def foreground_values(self) -> tuple[int, ...]:
+        """Values of the training labels but the background, ascending; a cascade has a channel for each."""
+        return tuple(sorted({value for label in self.labels for value in label.members} - {0}))
+
+    @property
+    def averaged_members(self) -> tuple[Member, ...]:
+        """Members whose probabilities make the answer."""
+        return tuple(member for member in self.members if member.averaged)
+
+    def member(self, name: str) -> Member:
+        """Member of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = {member.name: member for member in self.members}
+        return found[name]
+
+    def network_channels(self, member: Member) -> int:
+        """Number of the network's input channels: those of the image, and of the previous stage's labels."""
+        appended = 0 if member.previous_stage is None else len(self.foreground_values)
+        return len(member.preprocessing.channels) + appended

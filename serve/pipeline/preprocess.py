@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from nnunet_losses.serve.errors import Code, Refusal
 
+from .cascade import label_channels, marked_labels, resample_labels
 from .normalization import normalize
 from .resample import new_shape, plan_resize, resample_image
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.schema import Member
+
+    from .cascade import PreviousStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +71,13 @@ def resampled_shape(shape: Sequence[int], spacing: Sequence[float], member: Memb
     return new_shape([shape[axis] for axis in forward], turned, network_spacing(turned, member))
 
 
-def preprocess(image: Image, member: Member) -> Preprocessed:
+def preprocess(image: Image, member: Member, previous: PreviousStage | None = None) -> Preprocessed:
     """Bring an image to the network's input, as nnU-Net's DefaultPreprocessor does.
+
+    Args:
+        image: as nnU-Net's reader returns it.
+        member: the configuration.
+        previous: what a cascade's previous stage found; its labels become further channels.
 
     Raises:
         Refusal: CONTRACT_CHANNEL_COUNT for a wrong number of channels, CONTRACT_SIZE where resampling would
@@ -84,8 +92,12 @@ def preprocess(image: Image, member: Member) -> Preprocessed:
     nonzero = (data != 0).any(axis=0)
     box = bounding_box(nonzero)
     cropped = data[:, *box]
-    needs_mask = any(channel.use_mask for channel in plan.channels)
+    needs_mask = any(channel.use_mask for channel in plan.channels) or previous is not None
     inside = ndimage.binary_fill_holes(nonzero)[box] if needs_mask else None
+    labels = None
+    if previous is not None and inside is not None:
+        labels = marked_labels(previous.mask.transpose(forward)[box], inside)
+        inside = labels >= 0  # for nnU-Net, what was labelled counts as inside
     target_spacing = network_spacing(spacing, member)
     target = new_shape(cropped.shape[1:], spacing, target_spacing)
     _require_voxels(target, cropped.shape[1:])
@@ -93,6 +105,9 @@ def preprocess(image: Image, member: Member) -> Preprocessed:
         normalize(volume, inside, channel)
     resize = plan_resize(cropped.shape[1:], target, (spacing, target_spacing), plan.resampling_image)
     resampled = resample_image(cropped, resize)
+    if previous is not None and labels is not None and plan.resampling_labels is not None:
+        labels = resample_labels(labels, target, (spacing, target_spacing), plan.resampling_labels)
+        resampled = np.concatenate([resampled, label_channels(labels, previous.values)])
     return Preprocessed(resampled, data.shape[1:], box, spacing, target_spacing)
 
 
