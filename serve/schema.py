@@ -223,6 +223,74 @@ class Parity(Frozen):
     failures: tuple[str, ...] = ()
 
 
+class Precision(StrEnum):
+    """What an engine multiplies with. Everything around the network stays as it is."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+class VariantFile(Frozen):
+    """The file of one fold in a reduced precision."""
+
+    member: str
+    fold: str
+    file: str  # relative to the bundle
+    sha256: str
+
+
+class LabelEvidence(Frozen):
+    """What a reduced precision did to one label: mean Dice over the cases that have it.
+
+    ``drop`` is the loss of Dice against the reference labels where there were some, else of Dice against the
+    float32 mask. It is negative where the reduced precision did better.
+    """
+
+    label: str
+    cases: int  # that have the label in a mask or in the reference
+    agreement: float | None  # Dice against the float32 mask; None where no case has the label
+    least_agreement: float | None  # of one case
+    dice_float32: float | None = None  # against the reference labels
+    dice: float | None = None
+    drop: float | None = None
+    largest_drop: float | None = None  # of one case
+    worst_case: str | None = None
+
+
+class Evidence(Frozen):
+    """A reduced precision against float32, on the user's images."""
+
+    created: str  # ISO 8601, UTC
+    engine: str
+    reference_engine: str
+    versions: dict[str, str]
+    with_labels: bool
+    cases: int
+    voxels: int
+    differing_voxels: int
+    labels: tuple[LabelEvidence, ...]
+    float32_sha256: dict[str, str]  # network files that it is about: file -> hash
+    drop_allowed: float
+    agreement_required: float
+    failures: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every label stayed within the limits."""
+        return not self.failures
+
+
+class Variant(Frozen):
+    """A reduced precision, with its proof. No files: the engine reduces the float32 file by itself."""
+
+    precision: Literal[Precision.BFLOAT16, Precision.FLOAT16, Precision.INT8]
+    files: tuple[VariantFile, ...] = ()
+    evidence: Evidence
+    forced: bool = False  # kept although the evidence failed
+
+
 class ModelDescription(Frozen):
     """``model.json``.
 
@@ -244,6 +312,7 @@ class ModelDescription(Frozen):
     fingerprint: Fingerprint | None = None
     golden: Golden
     parity: Parity | None = None
+    variants: tuple[Variant, ...] = ()
     provenance: Provenance
 
     @property
