@@ -128,6 +128,8 @@ CATALOGUE: tuple[LossSpec, ...] = (
             Choice("classes", "present", "classes that count", values=("present", "all")),
             Flag("per_image", default=False, about="sort within each image"),
         ),
+        begins_on="ce",
+        advice="The authors fine-tune networks that were trained with cross-entropy.",
         joined=False,
     ),
     LossSpec(

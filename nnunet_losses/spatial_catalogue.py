@@ -14,6 +14,7 @@ SPACING = Spacing("spacing", None, "distance between voxel centres along each ax
 HAUSDORFF_ALPHA = Number("alpha", 2.0, "exponent of the distance")
 W_GLOBAL = Number("w_global", 2.0, "weight of the loss on everything")
 W_BLOB = Number("w_blob", 1.0, "weight of the mean over components")
+BESIDE_DICE = "The authors train it beside Dice, from scratch never alone: see dice_hausdorff."
 GEOMETRY: frozenset[Need] = frozenset({"geometry"})
 SCHEDULED: frozenset[Need] = frozenset({"geometry", "schedule"})
 
@@ -42,6 +43,8 @@ SPATIAL: tuple[LossSpec, ...] = (
         needs=GEOMETRY,
         geometry=("signed_distance",),
         minimum=None,
+        begins_on="dice",
+        advice="The authors train it beside a region loss, from scratch never alone: see dice_boundary.",
     ),
     LossSpec(
         key="dice_boundary",
@@ -64,6 +67,7 @@ SPATIAL: tuple[LossSpec, ...] = (
         needs=SCHEDULED,
         geometry=("signed_distance",),
         minimum=None,
+        advice="The authors move the weight by 0.01 an epoch; 'rebalance_relative' does it over any training.",
     ),
     LossSpec(
         key="hausdorff_dt",
@@ -76,6 +80,8 @@ SPATIAL: tuple[LossSpec, ...] = (
         fields=(HAUSDORFF_ALPHA, SPACING),
         needs=GEOMETRY,
         geometry=("distance",),
+        begins_on="dice",
+        advice=BESIDE_DICE,
     ),
     LossSpec(
         key="hausdorff_one_sided",
@@ -88,6 +94,8 @@ SPATIAL: tuple[LossSpec, ...] = (
         fields=(HAUSDORFF_ALPHA, SPACING),
         needs=GEOMETRY,
         geometry=("distance",),
+        begins_on="dice",
+        advice=BESIDE_DICE,
     ),
     LossSpec(
         key="hausdorff_er",
@@ -101,6 +109,8 @@ SPATIAL: tuple[LossSpec, ...] = (
             Number("erosions", 10, "number of erosions", low=1, whole=True),
             Number("alpha", 2.0, "exponent of the number of erosions"),
         ),
+        begins_on="dice",
+        advice=BESIDE_DICE,
     ),
     LossSpec(
         key="dice_hausdorff",
@@ -118,6 +128,7 @@ SPATIAL: tuple[LossSpec, ...] = (
         ),
         needs=SCHEDULED,
         geometry=("distance",),
+        advice="The authors take the ratio of the means anew after every epoch.",
     ),
     LossSpec(
         key="generalized_surface",

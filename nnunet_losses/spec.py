@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Real
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .loss import Loss
 
 Activation = Literal["softmax", "sigmoid"]
+WARMUP = "warmup"  # the parameter of trainers whose loss does not train from scratch
 Need = Literal["class_weights", "class_frequencies", "epsilon", "geometry", "labelled", "schedule"]
 
 
@@ -195,6 +196,9 @@ class LossSpec:
         activations: the heads that it is defined for.
         regions: the largest number of channels under sigmoid; None: any.
         minimum: its lowest value, reached by a perfect prediction; None where that depends on parameters.
+        begins_on: key of the loss on which a trainer spends the first epochs, because this one does not train
+            from scratch; "": none. Trainers then have one more parameter, ``warmup``.
+        advice: how the publication trains with it, where that matters, and what the trainer does of it.
         joined: whether the ranks of a distributed training, with equal batch sizes and averaged gradients,
             get the gradient of one process with the joined batch. So they do its value; where terms belong to
             samples (phi "I", "CI") the mean of their values is it. False: every rank is for itself.
@@ -219,6 +223,8 @@ class LossSpec:
     activations: tuple[Activation, ...] = ("softmax", "sigmoid")
     regions: int | None = None
     minimum: float | None = 0.0
+    begins_on: str = ""
+    advice: str = ""
     joined: bool = True
     parameters: Mapping[str, Any] = field(init=False, compare=False)
 
@@ -230,6 +236,18 @@ class LossSpec:
     def nameable(self) -> tuple[str, ...]:
         """Names of the parameters that a trainer name can spell, in their order."""
         return tuple(item.name for item in self.fields if item.nameable)
+
+    @property
+    def trainer_fields(self) -> tuple[Parameter, ...]:
+        """The parameters of a trainer: those of the loss, and what only a trainer knows.
+
+        Example:
+            >>> from nnunet_losses import get_loss_spec
+            >>> [field.name for field in get_loss_spec("boundary").trainer_fields]
+            ['spacing', 'warmup']
+        """
+        about = f"share of the epochs on {self.begins_on}, before the loss itself; 0: none"
+        return (*self.fields, Number(WARMUP, 0.5, about, high=1.0)) if self.begins_on else self.fields
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
@@ -248,10 +266,11 @@ class LossSpec:
             TypeError: for a parameter that this loss does not have.
             ValueError: for a value that its parameter does not accept.
         """
-        for name in params:
-            if name not in self.parameters:
-                raise TypeError(self._unknown(name))
-        return {item.name: item.parse(params.get(item.name, item.default)) for item in self.fields}
+        return _parse(f"loss {self.key!r}", self.fields, params)
+
+    def parse_for_trainer(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Do as ``parse``, for the parameters of the trainer."""
+        return _parse(f"the trainer of {self.key!r}", self.trainer_fields, params)
 
     def load(self) -> type[Loss]:
         """Import the class. This is what needs PyTorch."""
@@ -259,8 +278,16 @@ class LossSpec:
         loss: type[Loss] = getattr(import_module(f".{module}", __package__), name)
         return loss
 
-    def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self.parameters, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        known = ", ".join(self.parameters) or "none"
-        return f"loss {self.key!r} has no parameter {name!r}.{hint} Its parameters: {known}."
+
+def _parse(owner: str, fields: Sequence[Parameter], params: Mapping[str, Any]) -> dict[str, Any]:
+    known = [item.name for item in fields]
+    for name in params:
+        if name not in known:
+            raise TypeError(_unknown(owner, name, known))
+    return {item.name: item.parse(params.get(item.name, item.default)) for item in fields}
+
+
+def _unknown(owner: str, name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{owner} has no parameter {name!r}.{hint} Its parameters: {', '.join(known) or 'none'}."

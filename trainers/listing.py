@@ -18,6 +18,7 @@ from .needs import unmet_needs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_BY_THE_DATA = ("class_weights", "class_frequencies", "spacing", "smooth")  # where the default is None
 _STYLES = {State.OK: "green", State.NOTE: "dim", State.WARNING: "yellow", State.BROKEN: "bold red"}
 
 
@@ -37,8 +38,8 @@ def _row(key: str) -> dict[str, Any]:
     return {
         "loss": key,
         "trainer": PREFIX + spec.trainer,
-        "parameters": dict(spec.parameters),
-        "in_names": list(spec.nameable),
+        "parameters": {field.name: field.default for field in spec.trainer_fields},
+        "in_names": [field.name for field in spec.trainer_fields if field.nameable],
         "needs": unmet_needs(spec),
         "summary": spec.summary,
         "reference": spec.reference,
@@ -83,7 +84,7 @@ def _about(row: dict[str, Any]) -> str:
 def _default(name: str, value: object) -> str:
     if name == "phi":
         return "by the plan"
-    return "by the data" if value is None and name.startswith("class_") else str(value)
+    return "by the data" if value is None and name in _BY_THE_DATA else str(value)
 
 
 def print_findings(findings: Iterable[Finding]) -> None:

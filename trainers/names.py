@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.registry import get_loss_spec, list_losses
+from nnunet_losses.spec import WARMUP
 
 from .spelling import read_parameter, spell, squash
 from .variants import VARIANTS
@@ -51,8 +52,9 @@ class Configuration:
 
     Args:
         loss: key of the loss.
-        parameters: the parameters that differ from the loss's defaults. ``phi`` stands here whenever it is
-            chosen, because a trainer's default is nnU-Net's plan.
+        parameters: the parameters that differ from the defaults, those of the loss and, for losses that do
+            not train from scratch, ``warmup``. ``phi`` stands here whenever it is chosen, because a trainer's
+            default is nnU-Net's plan.
         variant: trainer variant of nnU-Net to build upon, a key of ``variants.VARIANTS``.
         epochs: length of the training.
     """
@@ -74,7 +76,21 @@ class Configuration:
         """
         spec = get_loss_spec(self.loss)
         by_plan = {"phi": "BI" if batch_dice else "I"} if "phi" in spec.parameters else {}
-        return spec.parse(by_plan | dict(self.parameters))
+        settings = spec.parse_for_trainer(by_plan | dict(self.parameters))
+        return {name: value for name, value in settings.items() if name in spec.parameters}
+
+    @property
+    def warmup(self) -> float:
+        """Share of the epochs on ``begins_on`` of the loss, 0 for a loss that trains from scratch.
+
+        Example:
+            >>> Configuration("lovasz").warmup, Configuration("lovasz", {"warmup": 0}).warmup
+            (0.5, 0.0)
+            >>> Configuration("cat_mil", {"warmup": 20}).warmup  # epochs, and a parameter of the loss
+            0.0
+        """
+        spec = get_loss_spec(self.loss)
+        return float(spec.parse_for_trainer(self.parameters)[WARMUP]) if spec.begins_on else 0.0
 
 
 def format_name(configuration: Configuration) -> str:
@@ -166,8 +182,8 @@ def _split_variant(segments: list[str]) -> tuple[list[str], str | None]:
 
 
 def _without_defaults(spec: LossSpec, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    values = spec.parse(parameters)
-    defaults = spec.parse({})
+    values = spec.parse_for_trainer(parameters)
+    defaults = spec.parse_for_trainer({})
     return {
         name: value
         for name, value in values.items()

@@ -68,7 +68,7 @@ def _closest_loss(head: str) -> LossSpec | None:
 
 def _joined(segments: list[str], spec: LossSpec) -> Iterator[str]:
     """Join ``w_dice0p8``, a parameter written with its underscores."""
-    beginnings = tuple(field.name.rpartition("_")[0] for field in spec.fields if "_" in field.name)
+    beginnings = tuple(field.name.rpartition("_")[0] for field in spec.trainer_fields if "_" in field.name)
     pending = ""
     for segment in segments:
         pending += segment
@@ -100,6 +100,6 @@ def _repair_parameter(segment: str, spec: LossSpec) -> str:
     match = re.fullmatch(r"([A-Za-z]+?)(m?[0-9].*|true|false|True|False)", segment)
     if match is None:
         return segment
-    names = [squash(field.name) for field in spec.fields if field.nameable]
+    names = [squash(field.name) for field in spec.trainer_fields if field.nameable]
     close = difflib.get_close_matches(match[1].lower(), names, n=1, cutoff=0.6)
     return f"{close[0]}{match[2].lower()}" if close else segment

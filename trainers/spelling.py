@@ -61,7 +61,7 @@ def read_number(text: str) -> float | None:
 
 def read_parameter(segment: str, spec: LossSpec) -> Iterator[tuple[str, Any]]:
     """Yield every (parameter, value) of the loss that a segment such as ``fp0p2`` can mean."""
-    for field in spec.fields:
+    for field in spec.trainer_fields:
         key = squash(field.name)
         if not (field.nameable and segment.startswith(key)):
             continue

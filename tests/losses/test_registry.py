@@ -81,6 +81,8 @@ def test_entry_is_complete(key):
     assert "Example:" in inspect.getdoc(spec.load())
     assert "Range:" in inspect.getdoc(spec.load())
     assert create_loss(key).params == spec.parameters
+    assert spec.begins_on in ("", *list_losses())
+    assert not spec.advice or spec.advice.endswith(".")
     assert set(spec.nameable) <= set(spec.parameters)
 
 
@@ -98,6 +100,20 @@ def test_parameters_keep_the_order_of_trainer_names():
     assert list(get_loss_spec("tversky").parameters) == ["fp", "fn", "phi", "smooth", "include_background"]
     assert list(get_loss_spec("dice_ce").parameters)[:2] == ["w_dice", "w_ce"]
     assert get_loss_spec("weighted_ce").nameable == ()
+
+
+@pytest.mark.parametrize("key", ["lovasz", "boundary", "hausdorff_dt", "hausdorff_one_sided", "hausdorff_er"])
+def test_warmup_is_the_last_parameter_of_the_trainer_and_none_of_the_loss(key):
+    spec = get_loss_spec(key)
+    assert spec.begins_on == ("ce" if key == "lovasz" else "dice")
+    assert spec.parse_for_trainer({}) == {**spec.parameters, "warmup": 0.5}
+    assert list(spec.parse_for_trainer({"warmup": 1}))[-1] == "warmup"
+    with pytest.raises(TypeError, match=f"loss '{key}' has no parameter 'warmup'"):
+        create_loss(key, warmup=0.5)
+    with pytest.raises(
+        ValueError, match="warmup=1.5 is not valid: expected a finite number at least 0 and at"
+    ):
+        spec.parse_for_trainer({"warmup": 1.5})
 
 
 def test_duplicates_are_refused():

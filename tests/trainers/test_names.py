@@ -51,7 +51,7 @@ def values(field: Parameter) -> st.SearchStrategy[Any]:
 @st.composite
 def configurations(draw: st.DrawFn) -> Configuration:
     spec = get_loss_spec(draw(st.sampled_from(list_losses())))
-    chosen = [field for field in spec.fields if field.nameable and draw(st.booleans())]
+    chosen = [field for field in spec.trainer_fields if field.nameable and draw(st.booleans())]
     return Configuration(
         spec.key,
         {field.name: draw(values(field)) for field in chosen},
@@ -62,7 +62,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
 
 def meaning(configuration: Configuration) -> tuple[Any, ...]:
     settings = [configuration.settings(batch_dice=batch_dice) for batch_dice in (True, False)]
-    return configuration.loss, settings, configuration.variant, configuration.epochs
+    return configuration.loss, settings, configuration.warmup, configuration.variant, configuration.epochs
 
 
 @STEADY
@@ -116,6 +116,15 @@ def test_any_tail_is_refused_or_canonical(tail: str) -> None:
         ("nnUNetTrainerFocal_gamma3", Configuration("focal", {"gamma": 3.0})),
         ("nnUNetTrainerIoU_onlyMirror01_DASegOrd0", Configuration("iou", {}, "onlyMirror01_DASegOrd0")),
         ("nnUNetTrainerIoU_DA5_10epochs", Configuration("iou", {}, "DA5", 10)),
+        ("nnUNetTrainerLovasz_warmup0p3", Configuration("lovasz", {"warmup": 0.3})),
+        (
+            "nnUNetTrainerLovasz_classesall_warmup0_DA5_100epochs",
+            Configuration("lovasz", {"classes": "all", "warmup": 0.0}, "DA5", 100),
+        ),
+        ("nnUNetTrainerHausdorffER_erosions5_warmup1", Configuration("hausdorff_er", {"erosions": 5, "warmup": 1.0})),
+        ("nnUNetTrainerBoundary_warmup0p25_warmup", Configuration("boundary", {"warmup": 0.25}, "warmup")),
+        ("nnUNetTrainerBoundary_warmup", Configuration("boundary", {}, "warmup")),
+        ("nnUNetTrainerCATMIL_warmup20", Configuration("cat_mil", {"warmup": 20})),
     ],
 )  # fmt: skip
 def test_examples(name: str, expected: Configuration) -> None:
@@ -147,6 +156,12 @@ def test_examples(name: str, expected: Configuration) -> None:
         ("nnUNetTrainer_Dice", "nnUNetTrainerDice"),
         ("nnUNetTrainerTverksy", "nnUNetTrainerTversky"),
         ("nnUNetTrainerTopK_k2", "nnUNetTrainerTopK"),  # k is at most 1
+        ("nnUNetTrainerLovasz_warmup0p5", "nnUNetTrainerLovasz"),  # a default
+        ("nnUNetTrainerLovasz_warmup0.3", "nnUNetTrainerLovasz_warmup0p3"),
+        ("nnUNetTrainerLovasz_warmup0p3_classesall", "nnUNetTrainerLovasz_classesall_warmup0p3"),
+        ("nnUNetTrainerLovasz_warmup1p5", "nnUNetTrainerLovasz"),  # a share is at most 1
+        ("nnUNetTrainerDiceBoundary_warmup0p3", "nnUNetTrainerDiceBoundary"),  # trains from scratch
+        ("nnUNetTrainerDiceIEps_smooth5", "nnUNetTrainerDiceIEps"),  # a list: comes from the data
         ("nnUNetTrainerDice_fp0p2", "nnUNetTrainerDice"),  # another loss's parameter
         ("nnUNetTrainerWCE_classweights2", "nnUNetTrainerWCE"),  # a list: comes from the data
     ],
@@ -209,9 +224,9 @@ def test_words_lose_and_regain_their_underscores() -> None:
 def test_no_value_of_one_parameter_reads_as_another() -> None:
     """Among the parameters of a loss: that is what makes a segment unambiguous."""
     for key in list_losses():
-        names = [squash(field.name) for field in get_loss_spec(key).fields]
+        names = [squash(field.name) for field in get_loss_spec(key).trainer_fields]
         assert len(set(names)) == len(names)
-        for field in get_loss_spec(key).fields:
+        for field in get_loss_spec(key).trainer_fields:
             words = (
                 field.values
                 if isinstance(field, Choice)
