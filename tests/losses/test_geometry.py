@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, generate_binary_structure
+from scipy.ndimage import label as number_components
 from skimage.morphology import skeletonize
 
 from nnunet_losses import geometry
@@ -107,6 +108,18 @@ def test_components(shape, share, faces_only):
     )  # the same, but for numbering
     sizes = geometry.component_sizes(found)
     assert sizes.tolist() == [(found == k).sum() for k in range(1, found.max() + 1)]
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 5), (7, 7), (16, 17), (1, 1, 5), (5, 1, 3)])
+@pytest.mark.parametrize("faces_only", [False, True])
+def test_components_of_many_masks(shape, faces_only):
+    structure = generate_binary_structure(len(shape), 1 if faces_only else len(shape))
+    for seed in range(60):
+        mask = random_mask(shape, (0.2, 0.5, 0.8)[seed % 3], seed)
+        expected, count = number_components(mask, structure)
+        ids = geometry.components(mask, faces_only=faces_only)
+        assert len(set(zip(ids.flat, expected.flat, strict=True))) == count + (not mask.all()), mask
+        assert (ids.max(), (ids > 0).sum()) == (count, mask.sum())
 
 
 @over_spaces
