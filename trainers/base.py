@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_losses.registry import create_loss, get_loss_spec
+from nnunet_losses.spatial import SpatialLoss
 
 from .class_frequency import class_voxels, inverse_frequency_weights, label_counts
 from .names import Configuration, parse
-from .needs import unmet_needs
-from .supervision import IgnoreChannel, deep_supervision_weights
+from .needs import check_meaning, unmet_needs
+from .supervision import Supervision, deep_supervision_weights
 from .variants import variant_class
+from .worker_geometry import BatchGeometry, OutputGeometry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from torch import nn
+
+    from nnunet_losses.loss import Loss
 
 _CUDA = torch.device("cuda")  # nnU-Net's default
 
@@ -28,11 +34,13 @@ class LossTrainer(nnUNetTrainer):
 
     Regions, ignore label, deep supervision, distributed training, mixed precision, cascades and resuming
     work as in ``nnUNetTrainer``. A loss without a meaning for the data raises ``NotImplementedError``
-    before training.
+    when the trainer is made.
 
     Attributes:
         loss_configuration: which loss, with which parameters.
         epochs: length of the training; None leaves that of the class below.
+        catalogue_losses: the losses of the network's outputs that count, from the highest resolution on.
+        geometry: what those losses need of the data loader's workers.
     """
 
     loss_configuration: ClassVar[Configuration] = Configuration("dice_ce")
@@ -45,35 +53,83 @@ class LossTrainer(nnUNetTrainer):
         # nnU-Net reads this signature and looks its names up among its own locals: it must stay
         # nnUNetTrainer's.
         super().__init__(plans, configuration, fold, dataset_json, device)
+        labels = self.label_manager
+        regions = labels.num_segmentation_heads if labels.has_regions else 0
+        check_meaning(get_loss_spec(self.loss_configuration.loss), regions=regions)
         if self.epochs is not None:
             self.num_epochs = self.epochs
+
+    def get_dataloaders(self) -> Any:
+        """Make the data loaders; their last transform makes the geometry that the loss needs."""
+        # On the instance, which nnU-Net asks: classes below and above this one define them as static methods.
+        self.get_training_transforms = self._followed_by_geometry(self.get_training_transforms)
+        self.get_validation_transforms = self._followed_by_geometry(self.get_validation_transforms)
+        return super().get_dataloaders()
+
+    def _followed_by_geometry(self, make_transforms: Callable[..., Any]) -> Callable[..., Any]:
+        def make(*arguments: Any, **named: Any) -> Any:
+            return self.geometry.after(make_transforms(*arguments, **named))
+
+        return make
 
     def on_train_epoch_start(self) -> None:
         """Begin an epoch. Schedules depend on its number alone, so that resuming changes nothing."""
         super().on_train_epoch_start()
-        self.catalogue_loss.set_epoch(self.current_epoch, self.num_epochs)
+        for loss in self.catalogue_losses:
+            loss.set_epoch(self.current_epoch, self.num_epochs)
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Train with one batch."""
+        with self._loss_of(batch) as plain_batch:
+            step: dict[str, Any] = super().train_step(plain_batch)
+        return step
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Validate with one batch."""
+        with self._loss_of(batch) as plain_batch:
+            step: dict[str, Any] = super().validation_step(plain_batch)
+        return step
+
+    @contextmanager
+    def _loss_of(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Give the loss what came with a batch, and yield the batch as nnU-Net knows it."""
+        target, found = self.geometry.split(batch["target"])
+        with self.supervision.given([{"geometry": item} for item in found]):
+            yield {**batch, "target": target}
 
     def _build_loss(self) -> nn.Module:
         settings = self._loss_settings()
+        scales = self._get_deep_supervision_scales() or [[1.0] * len(self.configuration_manager.patch_size)]
+        keep_last = self.is_ddp and not self._do_i_compile()
+        weights = deep_supervision_weights(len(scales), keep_last=keep_last)
+        counting = [scale for scale, weight in zip(scales, weights, strict=True) if weight]
+        self.catalogue_losses = [self._catalogue_loss(settings, scale) for scale in counting]
+        self._log_loss(settings)
+        ignore_channel = self.label_manager.has_regions and self.label_manager.has_ignore_label
+        self.geometry = self._batch_geometry(len(scales), ignore_channel=ignore_channel)
+        self.supervision = Supervision(self.catalogue_losses, weights, ignore_channel=ignore_channel)
+        return self.supervision
+
+    def _catalogue_loss(self, settings: dict[str, Any], scale: list[float]) -> Loss:
+        """Make the loss of an output whose size is the patch's times a scale per axis."""
         labels = self.label_manager
-        self.catalogue_loss = create_loss(
+        if "spacing" in settings:
+            voxel = zip(settings["spacing"], scale, strict=True)
+            settings = settings | {"spacing": [length / factor for length, factor in voxel]}
+        return create_loss(
             self.loss_configuration.loss,
             activation="sigmoid" if labels.has_regions else "softmax",
             ignore_index=None if labels.has_regions else labels.ignore_label,
             **settings,
         ).to(self.device)
-        self._log_loss(settings)
-        loss: nn.Module = self.catalogue_loss
-        if labels.has_regions and labels.has_ignore_label:
-            loss = IgnoreChannel(loss)
-        return self._deeply_supervised(loss) if self.enable_deep_supervision else loss
 
-    def _deeply_supervised(self, loss: nn.Module) -> nn.Module:
-        outputs = len(self._get_deep_supervision_scales())
-        keep_last = self.is_ddp and not self._do_i_compile()
-        weights = deep_supervision_weights(outputs, keep_last=keep_last)
-        wrapped: nn.Module = DeepSupervisionWrapper(loss, weights)
-        return wrapped
+    def _batch_geometry(self, targets: int, *, ignore_channel: bool) -> BatchGeometry:
+        channels = self.label_manager.num_segmentation_heads
+        recipes = [
+            loss.geometry_recipe(channels) for loss in self.catalogue_losses if isinstance(loss, SpatialLoss)
+        ]
+        outputs = tuple(OutputGeometry(recipe, ignore_channel) for recipe in recipes)
+        return BatchGeometry(outputs, deep_supervision=self.enable_deep_supervision, targets=targets)
 
     def _loss_settings(self) -> dict[str, Any]:
         """All parameters of the loss: of the name, of the plan, of the training set."""
@@ -90,6 +146,8 @@ class LossTrainer(nnUNetTrainer):
             settings["class_weights"] = inverse_frequency_weights(self._training_voxels())
         if settings.get("class_frequencies", ...) is None:
             settings["class_frequencies"] = self._training_voxels()
+        if settings.get("spacing", ...) is None:
+            settings["spacing"] = [float(length) for length in self.configuration_manager.spacing]
         return settings
 
     def _training_voxels(self) -> list[int]:

@@ -1,33 +1,78 @@
-"""Between nnU-Net's batches and the losses: ignore channel of regions, weights of deep supervision."""
+"""From nnU-Net's outputs and targets to the losses: one for each output that counts, weighted and summed."""
 
 from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from .worker_geometry import split_ignore_channel
 
-class IgnoreChannel(nn.Module):
-    """Takes the ignore mask out of a region target, where nnU-Net appends it as the last channel.
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Supervision(nn.Module):
+    """The weighted sum of the losses of the network's outputs.
+
+    Every output has a loss of its own: the voxels of a coarse one are larger, and a loss may keep averages.
 
     Args:
-        loss: takes logits (B, R, *S), target (B, R, *S) and mask (B, 1, *S), true where the voxel counts.
+        losses: of the outputs that count, from the highest resolution on. They take logits (B, C, *S), target
+            (B, 1, *S) or (B, C, *S), perhaps a mask (B, 1, *S), true where the voxel counts, and what
+            ``given`` gives.
+        weights: of all outputs; 0 after those of the losses.
+        ignore_channel: whether targets hold the ignored voxels in one more channel, as nnU-Net's of regions.
 
     Example:
-        >>> loss = IgnoreChannel(lambda logits, target, mask: (target.shape[1], mask.sum().item()))
-        >>> target = torch.zeros(1, 3, 4, 4, dtype=torch.bool)
-        >>> target[:, 2, 0] = True  # the first row is ignored
-        >>> loss(torch.zeros(1, 2, 4, 4), target)
-        (2, 12)
+        >>> supervision = Supervision([nn.L1Loss()], [1.0, 0.0], ignore_channel=False)
+        >>> ones = torch.ones(1, 1, 2, 2)
+        >>> supervision([3 * ones, ones], [ones, ones]), supervision(3 * ones, ones)
+        (tensor(2.), tensor(2.))
     """
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(
+        self, losses: Sequence[nn.Module], weights: Sequence[float], *, ignore_channel: bool
+    ) -> None:
         super().__init__()
-        self.loss = loss
+        self.losses = nn.ModuleList(losses)
+        self.weight_factors = tuple(weights)
+        self.ignore_channel = ignore_channel
+        self._given: Sequence[dict[str, Any]] = ()
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Compute the loss on the R region channels of a target (B, R + 1, *S)."""
-        value: torch.Tensor = self.loss(logits, target[:, :-1], ~target[:, -1:].bool())
+    @contextmanager
+    def given(self, arguments: Sequence[dict[str, Any]]) -> Iterator[None]:
+        """Call each loss with further named arguments, as long as one batch is at work."""
+        self._given = arguments
+        try:
+            yield
+        finally:
+            self._given = ()
+
+    def forward(
+        self, logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor | Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Compute the loss of all outputs, or of the only one without deep supervision."""
+        pairs = list(zip(_listed(logits), _listed(target), strict=True))
+        given = self._given or [{}] * len(self.losses)
+        values = [
+            weight * self._value(loss, *pair, named)
+            for loss, weight, pair, named in zip(self.losses, self.weight_factors, pairs, given, strict=False)
+        ]
+        return torch.stack(values).sum()
+
+    def _value(
+        self, loss: nn.Module, logits: torch.Tensor, target: torch.Tensor, named: dict[str, Any]
+    ) -> torch.Tensor:
+        parts = split_ignore_channel(target, channel_axis=1) if self.ignore_channel else (target,)
+        value: torch.Tensor = loss(logits, *parts, **named)
         return value
+
+
+def _listed(value: torch.Tensor | Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    return [value] if isinstance(value, torch.Tensor) else value
 
 
 def deep_supervision_weights(outputs: int, *, keep_last: bool) -> list[float]:

@@ -95,7 +95,7 @@ def test_phi_is_of_the_plan_unless_the_name_says_otherwise(
 ) -> None:
     trainer = trainer_of(name, spec)
     trainer.initialize()
-    assert trainer.catalogue_loss.params["phi"] == phi
+    assert trainer.catalogue_losses[0].params["phi"] == phi
 
 
 def test_half_precision_logits_give_the_same_loss(trainer_of: Callable[..., Any]) -> None:
@@ -150,7 +150,7 @@ def test_class_weights_are_inverse_frequencies(spec: ModelFolderSpec, trainer_of
     trainer.initialize()
     inverse = 1 / training_voxels(spec, regions=spec.regions_class_order is not None)
     expected = inverse / inverse.mean()
-    np.testing.assert_allclose(trainer.catalogue_loss.params["class_weights"], expected)
+    np.testing.assert_allclose(trainer.catalogue_losses[0].params["class_weights"], expected)
 
 
 def dataset(folder: Path, cases: tuple[str, ...]) -> Any:

@@ -40,8 +40,23 @@ def test_what_cannot_train_says_so_at_once(key: str, trainer_of: Callable[..., A
         trainer.initialize()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("key", TRAINABLE)
+def has_meaning(key: str, kind: str) -> bool:
+    spec = get_loss_spec(key)
+    regions = 2 if "regions" in kind else 0
+    return not regions or ("sigmoid" in spec.activations and regions <= (spec.regions or regions))
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [(key, kind) for key in list_losses() for kind in KINDS if not has_meaning(key, kind)]
+)
+def test_what_has_no_meaning_says_so_at_once(key: str, kind: str, trainer_of: Callable[..., Any]) -> None:
+    with pytest.raises(NotImplementedError, match=f"the loss {key} is not defined for"):
+        trainer_of(format_name(Configuration(key)), KINDS[kind])
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [(key, kind) for key in TRAINABLE for kind in KINDS if has_meaning(key, kind)]
+)
 def test_every_loss_trains(key: str, kind: str, trainer_of: Callable[..., Any]) -> None:
     trainer = trainer_of(format_name(Configuration(key)), KINDS[kind])
     trainer.on_train_start()
@@ -131,8 +146,9 @@ def test_resumed_training_goes_on_with_the_schedule(
     second = trainer_of("nnUNetTrainerDice_4epochs", epochs=4)
     second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
     run(second)
-    assert recorders[0].told == [(0, 4), (1, 4)]
-    assert recorders[1].told == [(2, 4), (3, 4)]
+    outputs = len(first.catalogue_losses)
+    assert [recorder.told for recorder in recorders[:outputs]] == [[(0, 4), (1, 4)]] * outputs
+    assert [recorder.told for recorder in recorders[outputs:]] == [[(2, 4), (3, 4)]] * outputs
 
 
 def one_epoch(trainer: Any) -> None:
@@ -168,7 +184,7 @@ def test_trainers_of_users_take_a_loss(trainer_of: Callable[..., Any]) -> None:
     made = trainer_of(nnUNetTrainerMine)
     assert type(made)(**_arguments(made)).num_epochs == 17
     made.initialize()
-    assert made.catalogue_loss.params["class_weights"] == (1, 2, 3)
+    assert made.catalogue_losses[0].params["class_weights"] == (1, 2, 3)
 
 
 def test_with_loss_refuses_at_once() -> None:
