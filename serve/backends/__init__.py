@@ -1,6 +1,16 @@
 """Engines that run the tile network, behind one small protocol."""
 
-from .network import CallableNetwork, TileNetwork, TileOutput
-from .opening import Backend, open_network
+from .choosing import NetworkOpener
+from .network import CallableNetwork, TileNetwork, TileOutput, stream
+from .opening import Backend, PrecisionChoice, open_network
 
-__all__ = ["Backend", "CallableNetwork", "TileNetwork", "TileOutput", "open_network"]
+__all__ = [
+    "Backend",
+    "CallableNetwork",
+    "NetworkOpener",
+    "PrecisionChoice",
+    "TileNetwork",
+    "TileOutput",
+    "open_network",
+    "stream",
+]

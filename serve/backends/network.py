@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,40 @@ class TileNetwork(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingNetwork(TileNetwork, Protocol):
+    """A network that works on the next tile while the caller still uses the answer to the last one."""
+
+    def stream(self, tiles: Iterable[NDArray[np.float32]]) -> Iterator[TileOutput]:
+        """See ``stream``."""
+        ...
+
+
+class OutOfDeviceMemory(Exception):  # noqa: N818 - it is a state to step back from
+    """A GPU had too little memory for what was asked; less may fit."""
+
+
+def stream(network: TileNetwork, tiles: Iterable[NDArray[np.float32]]) -> Iterator[TileOutput]:
+    """Run a network on one array of tiles after the other, in order.
+
+    Tiles are drawn ahead of the answers where the network can overlap them. An answer belongs to the caller
+    only until the next one is asked for: then its memory is written to again.
+
+    Args:
+        network: any network.
+        tiles: float32 arrays (batch, channels, *patch); each may be used until its answer came.
+
+    Example:
+        >>> network = CallableNetwork(lambda tiles: 2 * tiles)
+        >>> tiles = (np.full((1, 1, 2, 2), value, np.float32) for value in (1, 2))
+        >>> [float(output.logits.max()) for output in stream(network, tiles)]
+        [2.0, 4.0]
+    """
+    if isinstance(network, StreamingNetwork):
+        return network.stream(tiles)
+    return map(network.run, tiles)
+
+
 class CallableNetwork:
     """A plain function as a network, for tests and experiments.
 
@@ -68,7 +102,7 @@ class CallableNetwork:
         return TileOutput(np.array(self._function(tiles), np.float32))
 
 
-def named_outputs(names: list[str], arrays: list[NDArray[np.float32]]) -> TileOutput:
+def named_outputs(names: list[str], arrays: list[Any]) -> TileOutput:
     """Tell logits from features by their names in the graph."""
     outputs = dict(zip(names, arrays, strict=True))
     logits = outputs.pop(LOGITS if LOGITS in outputs else names[0])

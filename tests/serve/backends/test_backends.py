@@ -134,7 +134,7 @@ def fake_runtime(provider: str) -> Any:
     )
     return SimpleNamespace(
         InferenceSession=lambda *_, **__: session,
-        SessionOptions=SimpleNamespace,
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *_: None),
         preload_dlls=lambda: None,
         get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
     )
@@ -182,7 +182,7 @@ def test_threads_must_be_positive(path: Path, threads: int) -> None:
 
 
 def test_unknown_backends(path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'tpu'.*auto, cpu, cuda, openvino"):
+    with pytest.raises(ValueError, match=r"'tpu'.*auto, cpu, cuda, tensorrt, openvino"):
         open_network(path, backend="tpu")  # type: ignore[arg-type]
 
 
