@@ -16,6 +16,7 @@ from .answer import (
     EmptyReason,
     Manifest,
     Outcome,
+    Policy,
     Problem,
     Warning_,
 )
@@ -239,6 +240,7 @@ class Predictor:
             outcome=Outcome.EMPTY if is_empty else Outcome.SEGMENTED,
             labels=labels,
             empty=_empty(course.warnings) if is_empty else None,
+            policy=_policy(segmentation),
             warnings=warnings,
             manifest=self._manifest(course, segmentation),
         )
@@ -281,6 +283,18 @@ def _empty(input_warnings: Sequence[Warning_]) -> Empty:
     doubtful = any(warning.code.endswith("_unusual") for warning in input_warnings)
     meaning = EmptyMeaning.INDETERMINATE if doubtful else EmptyMeaning.NO_FINDING
     return Empty(reason=EmptyReason.NO_VOXEL_ABOVE_THRESHOLD, meaning=meaning)
+
+
+def _policy(segmentation: Segmentation) -> Policy:
+    """What the bundle's postprocessing did to the mask: one entry for each step that removed something."""
+    removed = [removal for removal in segmentation.removed if removal.components]
+    return Policy(
+        applied=tuple(removal.step.function for removal in segmentation.removed),
+        removed_components=tuple(
+            {"values": removal.step.values, "components": removal.components, "voxels": removal.voxels}
+            for removal in removed
+        ),
+    )
 
 
 def problem_of(refusal: Refusal) -> Problem:

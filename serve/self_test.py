@@ -10,15 +10,12 @@ import numpy as np
 
 from .errors import Code, Refusal
 from .formats import read_image, read_mask
-from .pipeline.resample import plan_resize
 from .pipeline.segment import Segmenter
-from .schema import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .bundle import Bundle
-    from .pipeline.preprocess import Preprocessed
     from .predictor import Predictor
 
 
@@ -106,43 +103,19 @@ def _array(bundle: Bundle, name: str) -> NDArray[np.float32]:
         raise _failed(f"The golden file {name} cannot be read.") from error
 
 
-def _masks(segmenter: Segmenter) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
+def _masks(segmenter: Segmenter) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
     """Expected mask, computed mask, and how far apart the two best logits were at each voxel."""
     bundle = segmenter.bundle
     files = [bundle.file(name) for name in bundle.description.golden.inputs]
     image = read_image(files, reader=bundle.description.reader)
     expected = read_mask(bundle.file(bundle.description.golden.mask))
-    preprocessed = segmenter.preprocess(image)
-    logits = segmenter.stitch(preprocessed).logits
-    mask = segmenter.mask(logits, preprocessed)
+    found = segmenter.vote(image)
+    mask, _ = segmenter.decide(found)
     if mask.shape != expected.shape:
         raise _failed(
             f"The mask has the shape {mask.shape}.", observed=list(mask.shape), expected=list(expected.shape)
         )
-    return expected, mask, _margins(segmenter, logits, preprocessed)
-
-
-def _margins(segmenter: Segmenter, logits: NDArray[Any], preprocessed: Preprocessed) -> NDArray[np.float64]:
-    """Distance from the decision at each voxel (z, y, x) of the image; infinite outside the cropped box."""
-    plan = segmenter.member.preprocessing
-    spacings = (preprocessed.network_spacing, preprocessed.spacing)
-    resize = plan_resize(logits.shape[1:], preprocessed.cropped_shape, spacings, plan.resampling_logits)
-    heads = [head.astype(np.float64) for head in logits]
-    resampled = np.stack(
-        [head if resize.is_identity else resize(head, resize.limits(head)) for head in heads]
-    )
-    margins = np.full(preprocessed.uncropped_shape, np.inf)
-    margins[preprocessed.box] = _distance(resampled, segmenter.bundle.description.head)
-    return margins.transpose(np.argsort(plan.transpose_forward))
-
-
-def _distance(logits: NDArray[np.float64], head: Head) -> NDArray[np.float64]:
-    if head is Head.SIGMOID:
-        nearest: NDArray[np.float64] = np.abs(logits).min(axis=0)
-        return nearest
-    second, best = np.sort(logits, axis=0)[-2:]
-    difference: NDArray[np.float64] = best - second
-    return difference
+    return expected, mask, segmenter.margins(found)
 
 
 def _require_agreement(report: SelfTestReport, bundle: Bundle) -> None:

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.backends import CallableNetwork, TileNetwork, open_network
-from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.backends import CallableNetwork, NetworkOpener, TileNetwork
 
-from .labels import label_mask, mask_dtype
-from .preprocess import Preprocessed, preprocess
-from .resample import plan_resize
-from .stitch import Accumulation, Stitcher, Tiles
+from .cascade import PreviousStage
+from .ensemble import Vote, average_mask, decision_margins
+from .labels import label_mask
+from .postprocess import Removal, postprocess
+from .stage import Frame, Stage, Stitched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from nnunet_losses.serve.backends import Backend
+    from nnunet_losses.serve.backends import Backend, PrecisionChoice
     from nnunet_losses.serve.bundle import Bundle
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.schema import Member
 
+    from .preprocess import Preprocessed
+    from .stitch import Accumulation, Tiles
+
     Function = Callable[[NDArray[np.float32]], NDArray[np.float32]]
     Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Stitched:
-    """What the networks said about an image.
-
-    Attributes:
-        logits: (heads, z, y, x) in the network's space, float16 unless asked otherwise: the mean over folds.
-        features: pooled encoder features by output name, (tiles, channels): of the first fold's plain passes.
-        tiles: number of tiles.
-        forward_passes: tiles times mirrorings times folds.
-        network_seconds: time spent inside the networks.
-    """
-
-    logits: NDArray[Any]
-    features: dict[str, NDArray[np.float32]]
-    tiles: int
-    forward_passes: int
-    network_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +40,11 @@ class Segmentation:
 
     Attributes:
         mask: (z, y, x) uint8 (uint16 from 255 foreground labels on), on the image's own grid.
-        timings: seconds by stage: preprocess, network, stitch, labels.
-        tiles: number of tiles.
+        timings: seconds by stage: preprocess, network, stitch, labels, and postprocess where there is any.
+        tiles: number of tiles, over all members.
         forward_passes: tiles times mirrorings times folds.
-        features: pooled encoder features by output name, (tiles, channels).
+        features: pooled encoder features by output name, (tiles, channels), of the first member.
+        removed: what postprocessing took away.
     """
 
     mask: NDArray[Any]
@@ -67,23 +52,51 @@ class Segmentation:
     tiles: int
     forward_passes: int
     features: dict[str, NDArray[np.float32]]
+    removed: tuple[Removal, ...] = ()
+
+
+@dataclass(eq=False)
+class Votes:
+    """What the members say about an image, and what it took.
+
+    Attributes:
+        votes: of the averaged members, by name; the first member's comes first.
+        frame: where the cropped grid lies, in the first vote's axis order.
+        timings, tiles, forward_passes, features: as in ``Segmentation``.
+    """
+
+    votes: dict[str, Vote] = field(default_factory=dict)
+    frame: Frame | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    tiles: int = 0
+    forward_passes: int = 0
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add to a stage's time."""
+        self.timings[stage] = self.timings.get(stage, 0.0) + seconds
 
 
 class Segmenter:
     """Turns images into masks with one bundle, voxel for voxel as nnU-Net's predictor on a CPU does.
+
+    Of an ensemble, the members run one after the other; what is kept of each are its logits in its network's
+    space (float16). Of a cascade, the previous stage runs first, and its mask is kept.
 
     Networks are opened when they are first needed and kept. One image at a time.
 
     Args:
         bundle: the model.
         backend: which engine; ``auto`` takes the fastest that is installed and works.
+        precision: ``auto`` reduces it only where the bundle holds the proof that this does no harm.
         threads: for the network; None takes the cores that this process may use.
-        networks: one per fold, instead of the bundle's own: networks, or functions from a tile (1, channels,
-            *patch) to its logits (1, heads, *patch).
+        networks: one per fold, instead of the bundle's own, member after member: networks, or functions from
+            a tile (1, channels, *patch) to its logits (1, heads, *patch).
         accumulation: ``float16`` reproduces nnU-Net; ``float32`` is more accurate.
 
-    Raises:
-        Refusal: BUNDLE_UNSUPPORTED for a bundle with several configurations.
+    Attributes:
+        bundle: the model.
+        stages: its members by name, in the bundle's order.
     """
 
     def __init__(
@@ -91,21 +104,37 @@ class Segmenter:
         bundle: Bundle,
         *,
         backend: Backend = "auto",
+        precision: PrecisionChoice = "auto",
         threads: int | None = None,
         networks: Sequence[TileNetwork | Function] | None = None,
         accumulation: Accumulation = "float16",
     ) -> None:
         self.bundle = bundle
-        self.member = _only_member(bundle)
-        self._accumulation: Accumulation = accumulation
-        self._open = partial(open_network, backend=backend, threads=threads)
-        self._networks: dict[int, TileNetwork] = {}
-        if networks is not None:
-            _require_one_per_fold(len(networks), self.member)
-            self._networks = {
-                index: network if isinstance(network, TileNetwork) else CallableNetwork(network)
-                for index, network in enumerate(networks)
-            }
+        members = bundle.description.members
+        given = None if networks is None else _by_member(networks, members)
+        self._open = NetworkOpener(bundle, backend=backend, precision=precision, threads=threads)
+
+        def network(member: Member, fold: int) -> TileNetwork:
+            return (
+                self._open(member, fold)
+                if given is None
+                else given[member.name][fold]
+            )
+
+        self.stages = {
+            member.name: Stage(member, bundle.description, partial(network, member), accumulation)
+            for member in members
+        }
+
+    @property
+    def first(self) -> Stage:
+        """Stage of the bundle's first member, which is one of those that make the answer."""
+        return self.stages[self.bundle.description.members[0].name]
+
+    @property
+    def member(self) -> Member:
+        """The bundle's first member."""
+        return self.first.member
 
     @property
     def provider(self) -> str:
@@ -117,11 +146,14 @@ class Segmenter:
         """Precision that the engine computes with."""
         return self.network(0).precision
 
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """Codes and messages about engine and precision that belong into every answer."""
+        return () if self._open is None else self._open.warnings
+
     def network(self, fold: int) -> TileNetwork:
-        """Network of a fold (by position), opened once."""
-        if fold not in self._networks:
-            self._networks[fold] = self._open(self.bundle.file(self.member.folds[fold].file))
-        return self._networks[fold]
+        """Network of a fold of the first member (by position), opened once."""
+        return self.first.network(fold)
 
     def segment(self, image: Image, *, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
@@ -133,61 +165,126 @@ class Segmenter:
         Raises:
             Refusal: where the image does not fit the model, or the network fails.
         """
-        start = perf_counter()
-        preprocessed = self.preprocess(image)
-        prepared = perf_counter()
-        stitched = self.stitch(preprocessed, progress=progress)
-        predicted = perf_counter()
-        mask = self.mask(stitched.logits, preprocessed)
-        timings = {
-            "preprocess": prepared - start,
-            "network": stitched.network_seconds,
-            "stitch": predicted - prepared - stitched.network_seconds,
-            "labels": perf_counter() - predicted,
-        }
-        return Segmentation(mask, timings, stitched.tiles, stitched.forward_passes, stitched.features)
+        found = self.vote(image, progress=progress)
+        mask, removed = self.decide(found)
+        return Segmentation(mask, found.timings, found.tiles, found.forward_passes, found.features, removed)
 
-    def preprocess(self, image: Image) -> Preprocessed:
-        """Bring an image into the network's space."""
-        return preprocess(image, self.member)
+    def vote(self, image: Image, *, progress: Progress | None = None) -> Votes:
+        """Run all members: what each says about an image. Arguments and errors are those of ``segment``."""
+        return _Election(self, image, progress).hold()
+
+    def decide(self, found: Votes) -> tuple[NDArray[Any], tuple[Removal, ...]]:
+        """Make a mask (z, y, x) of what the members said, postprocessed; and say what that removed."""
+        start = perf_counter()
+        assert found.frame is not None, "votes have a frame"
+        description, votes = self.bundle.description, list(found.votes.values())
+        if len(votes) == 1:
+            cropped = label_mask(votes[0].logits, votes[0].resize, description)
+        else:
+            cropped = average_mask(votes, description)
+        mask = found.frame.whole(cropped)
+        found.spend("labels", perf_counter() - start)
+        if not description.postprocessing:
+            return mask, ()
+        start = perf_counter()
+        mask, removed = postprocess(mask, description.postprocessing)
+        found.spend("postprocess", perf_counter() - start)
+        return mask, removed
+
+    def margins(self, found: Votes) -> NDArray[np.float32]:
+        """Distance of each voxel (z, y, x) from another decision, in logits; infinite outside the crop."""
+        assert found.frame is not None, "votes have a frame"
+        cropped = decision_margins(list(found.votes.values()), self.bundle.description)
+        return found.frame.whole(cropped, fill=np.inf)
+
+    def preprocess(self, image: Image, previous: PreviousStage | None = None) -> Preprocessed:
+        """Bring an image into the first member's network's space."""
+        return self.first.preprocess(image, previous)
 
     def tiles(self, preprocessed: Preprocessed) -> Tiles:
-        """Tiles of a preprocessed image: ``tiles[i]`` is what the network gets."""
-        return Tiles.cut(preprocessed.data, self.member.tiling)
+        """Tiles of an image that was preprocessed for the first member."""
+        return self.first.tiles(preprocessed)
 
     def stitch(self, preprocessed: Preprocessed, *, progress: Progress | None = None) -> Stitched:
-        """Run all folds over all tiles: the logits in the network's space."""
-        tiles = self.tiles(preprocessed)
-        heads = self.bundle.description.heads
-        stitcher = Stitcher(self.member.tiling, heads, self._accumulation, progress)
-        networks = [partial(self.network, fold) for fold in range(len(self.member.folds))]
-        logits = stitcher.logits(tiles, networks)
-        features = {name: np.stack(values) for name, values in stitcher.features.items()}
-        return Stitched(logits, features, len(tiles), stitcher.forward_passes, stitcher.network_seconds)
+        """Run the first member's folds over all tiles: the logits in the network's space."""
+        return self.first.stitch(preprocessed, progress=progress)
 
     def mask(self, logits: NDArray[Any], preprocessed: Preprocessed) -> NDArray[Any]:
-        """Decide for labels on the image's own grid, (z, y, x)."""
-        plan = self.member.preprocessing
-        spacings = (preprocessed.network_spacing, preprocessed.spacing)
-        resize = plan_resize(logits.shape[1:], preprocessed.cropped_shape, spacings, plan.resampling_logits)
-        mask = np.zeros(preprocessed.uncropped_shape, mask_dtype(self.bundle.description))
-        mask[preprocessed.box] = label_mask(logits, resize, self.bundle.description)
-        return np.ascontiguousarray(mask.transpose(np.argsort(plan.transpose_forward)))
+        """Decide by the first member's logits alone, on the image's own grid, (z, y, x)."""
+        return self.first.mask(logits, preprocessed)
 
 
-def _only_member(bundle: Bundle) -> Member:
-    members = bundle.description.members
-    if len(members) > 1:
-        names = [member.name for member in members]
-        raise Refusal(
-            Code.BUNDLE_UNSUPPORTED,
-            f"The bundle holds an ensemble of the configurations {', '.join(names)}; one is expected.",
-            remedy="Export one configuration per bundle.",
-            observed=names,
-        )
-    return members[0]
+class _Election:
+    """One image's way through all members: each runs once, also where two others need it."""
+
+    def __init__(self, segmenter: Segmenter, image: Image, progress: Progress | None) -> None:
+        self._segmenter = segmenter
+        self._image = image
+        self._progress = progress
+        self._done = self._total = 0
+        self._masks: dict[str, NDArray[Any]] = {}
+        self.found = Votes()
+
+    def hold(self) -> Votes:
+        for member in self._segmenter.bundle.description.averaged_members:
+            if member.name not in self.found.votes:
+                self._run(member)
+        averaged = self._segmenter.bundle.description.averaged_members
+        self.found.votes = {member.name: self.found.votes[member.name] for member in averaged}
+        return self.found
+
+    def _run(self, member: Member) -> None:
+        previous = self._previous(member)
+        stage, found, start = self._segmenter.stages[member.name], self.found, perf_counter()
+        preprocessed = stage.preprocess(self._image, previous)
+        prepared = perf_counter()
+        stitched = stage.stitch(preprocessed, progress=self._counter(stage, preprocessed))
+        found.spend("preprocess", prepared - start)
+        found.spend("network", stitched.network_seconds)
+        found.spend("stitch", perf_counter() - prepared - stitched.network_seconds)
+        found.tiles += stitched.tiles
+        found.forward_passes += stitched.forward_passes
+        if member.averaged:
+            found.votes[member.name] = stage.vote(stitched.logits, preprocessed)
+        if stage is self._segmenter.first:
+            found.features, found.frame = stitched.features, stage.frame(preprocessed)
+        if self._precedes(member):
+            start = perf_counter()
+            self._masks[member.name] = stage.mask(stitched.logits, preprocessed)
+            found.spend("labels", perf_counter() - start)
+
+    def _previous(self, member: Member) -> PreviousStage | None:
+        description = self._segmenter.bundle.description
+        if member.previous_stage is None:
+            return None
+        if member.previous_stage not in self._masks:
+            self._run(description.member(member.previous_stage))
+        return PreviousStage(self._masks[member.previous_stage], description.foreground_values)
+
+    def _precedes(self, member: Member) -> bool:
+        others = self._segmenter.bundle.description.members
+        return any(other.previous_stage == member.name for other in others)
+
+    def _counter(self, stage: Stage, preprocessed: Preprocessed) -> Progress | None:
+        """Count this member's tiles on top of those before it."""
+        report = self._progress
+        if report is None:
+            return None
+        forward = stage.member.preprocessing.transpose_forward
+        cropped = [preprocessed.cropped_shape[forward.index(axis)] for axis in range(3)]
+        stages = self._segmenter.stages.values()
+        self._total = self._total or sum(stage.steps(cropped, self._image.spacing) for stage in stages)
+        before = self._done
+        self._done += stage.steps(cropped, self._image.spacing)
+        return lambda done, _: report(before + done, self._total)
 
 
-def _require_one_per_fold(count: int, member: Member) -> None:
-    if count != len(member.folds):
-        raise ValueError(f"{count} networks for {len(member.folds)} folds; give one network per fold")
+def _by_member(
+    networks: Sequence[TileNetwork | Function], members: Sequence[Member]
+) -> dict[str, list[TileNetwork]]:
+    """Give every member its folds' networks."""
+    folds = sum(len(member.folds) for member in members)
+    if len(networks) != folds:
+        raise ValueError(f"{len(networks)} networks for {folds} folds; give one network per fold")
+    left = [network if isinstance(network, TileNetwork) else CallableNetwork(network) for network in networks]
+    return {member.name: [left.pop(0) for _ in member.folds] for member in members}

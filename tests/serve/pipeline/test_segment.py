@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_losses.serve.bundle import Bundle, write_sums
-from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.pipeline.segment import Segmenter
 from tests.models import ModelFolderSpec, write_model_folder
 
@@ -179,7 +177,12 @@ def test_networks_are_opened_once_and_when_needed(
     segmenter = Segmenter(simple[0], backend="cpu", threads=1)
     opened: list[str] = []
     original = segmenter._open
-    monkeypatch.setattr(segmenter, "_open", lambda path: opened.append(path.name) or original(path))
+
+    def noted(member: Member, fold: int) -> TileNetwork:
+        opened.append(member.folds[fold].file.rpartition("/")[2])
+        return original(member, fold)
+
+    monkeypatch.setattr(segmenter, "_open", noted)
     assert segmenter.provider == "CPUExecutionProvider"
     assert opened == ["fold_0.onnx"]
     first = segmenter.segment(simple[1])
@@ -215,17 +218,6 @@ def test_progress_may_cancel(simple: tuple[Bundle, Image]) -> None:
     with pytest.raises(Cancelled):
         segmenter.segment(simple[1], progress=stop)
     assert segmenter.segment(simple[1]).mask.any()
-
-
-def test_ensembles_are_refused_by_name(tmp_path: Path) -> None:
-    root = write_bundle(tmp_path / "bundle", SMALL)
-    content = json.loads((root / "model.json").read_text())
-    content["members"].append(content["members"][0] | {"name": "2d"})
-    (root / "model.json").write_text(json.dumps(content))
-    write_sums(root)
-    with pytest.raises(Refusal, match="3d_fullres, 2d") as refusal:
-        Segmenter(Bundle.load(root))
-    assert refusal.value.code is Code.BUNDLE_UNSUPPORTED
 
 
 PROGRAM = """
