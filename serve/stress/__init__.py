@@ -1,0 +1,1 @@
+"""Damaged images: what would a bundle catch?"""
