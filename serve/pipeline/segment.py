@@ -45,6 +45,7 @@ class Segmentation:
         forward_passes: tiles times mirrorings times folds.
         features: pooled encoder features by output name, (tiles, channels), of the first member.
         removed: what postprocessing took away.
+        warnings: codes and messages about the precision, and about what an engine had to do without.
     """
 
     mask: NDArray[Any]
@@ -53,6 +54,7 @@ class Segmentation:
     forward_passes: int
     features: dict[str, NDArray[np.float32]]
     removed: tuple[Removal, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(eq=False)
@@ -62,7 +64,7 @@ class Votes:
     Attributes:
         votes: of the averaged members, by name; the first member's comes first.
         frame: where the cropped grid lies, in the first vote's axis order.
-        timings, tiles, forward_passes, features: as in ``Segmentation``.
+        timings, tiles, forward_passes, features, warnings: as in ``Segmentation``.
     """
 
     votes: dict[str, Vote] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Votes:
     tiles: int = 0
     forward_passes: int = 0
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to a stage's time."""
@@ -115,11 +118,7 @@ class Segmenter:
         self._open = NetworkOpener(bundle, backend=backend, precision=precision, threads=threads)
 
         def network(member: Member, fold: int) -> TileNetwork:
-            return (
-                self._open(member, fold)
-                if given is None
-                else given[member.name][fold]
-            )
+            return self._open(member, fold) if given is None else given[member.name][fold]
 
         self.stages = {
             member.name: Stage(member, bundle.description, partial(network, member), accumulation)
@@ -146,11 +145,6 @@ class Segmenter:
         """Precision that the engine computes with."""
         return self.network(0).precision
 
-    @property
-    def warnings(self) -> tuple[tuple[str, str], ...]:
-        """Codes and messages about engine and precision that belong into every answer."""
-        return () if self._open is None else self._open.warnings
-
     def network(self, fold: int) -> TileNetwork:
         """Network of a fold of the first member (by position), opened once."""
         return self.first.network(fold)
@@ -167,7 +161,10 @@ class Segmenter:
         """
         found = self.vote(image, progress=progress)
         mask, removed = self.decide(found)
-        return Segmentation(mask, found.timings, found.tiles, found.forward_passes, found.features, removed)
+        warnings = (*self._open.warnings, *found.warnings)
+        return Segmentation(
+            mask, found.timings, found.tiles, found.forward_passes, found.features, removed, warnings
+        )
 
     def vote(self, image: Image, *, progress: Progress | None = None) -> Votes:
         """Run all members: what each says about an image. Arguments and errors are those of ``segment``."""
@@ -243,6 +240,7 @@ class _Election:
         found.spend("network", stitched.network_seconds)
         found.spend("stitch", perf_counter() - prepared - stitched.network_seconds)
         found.tiles += stitched.tiles
+        found.warnings += stitched.warnings
         found.forward_passes += stitched.forward_passes
         if member.averaged:
             found.votes[member.name] = stage.vote(stitched.logits, preprocessed)

@@ -39,6 +39,7 @@ class Stitched:
         tiles: number of tiles.
         forward_passes: tiles times mirrorings times folds.
         network_seconds: time spent inside the networks.
+        warnings: codes and messages about what an engine had to do without.
     """
 
     logits: NDArray[Any]
@@ -46,6 +47,7 @@ class Stitched:
     tiles: int
     forward_passes: int
     network_seconds: float
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

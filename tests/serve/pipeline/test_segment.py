@@ -27,7 +27,9 @@ from .reference import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nnunet_losses.serve.backends import TileNetwork
     from nnunet_losses.serve.image import Image
+    from nnunet_losses.serve.schema import Member
 
 
 MARGIN = 0.1
