@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .backends import Backend
+    from .backends import Backend, PrecisionChoice
     from .bundle import Bundle
     from .image import Image
 
@@ -102,6 +102,7 @@ class Predictor:
         bundle: the model.
         backend: engine, see ``open_network``.
         threads: for the network; None takes all allowed cores.
+        precision: of the network; ``auto`` reduces it only by proof, see ``NetworkOpener``.
         limits: budgets for files and memory.
         engine: instead of the bundle's networks.
 
@@ -119,12 +120,15 @@ class Predictor:
         *,
         backend: Backend = "auto",
         threads: int | None = None,
+        precision: PrecisionChoice = "auto",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         engine: Engine | None = None,
     ) -> None:
         self.bundle = bundle
         self.limits = limits
-        self.engine = Segmenter(bundle, backend=backend, threads=threads) if engine is None else engine
+        if engine is None:
+            engine = Segmenter(bundle, backend=backend, precision=precision, threads=threads)
+        self.engine = engine
 
     def predict(self, case: Case, *, progress: Progress | None = None) -> Prediction:
         """Answer one case.
@@ -231,6 +235,7 @@ class Predictor:
     def _answered(self, course: _Course, image: Image, segmentation: Segmentation) -> Answer:
         course.timings |= segmentation.timings
         course.began = perf_counter()
+        course.warnings += [Warning_(code=code, message=text) for code, text in segmentation.warnings]
         labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
         course.stage("measure")
         is_empty = not any(label.present for label in labels)
