@@ -55,7 +55,8 @@ def bias_field(voxels: Voxels, strength: float, random: Generator) -> Voxels:
         for z, y, x in exponents
     )
     floor = voxels.min()
-    return ((voxels - floor) * np.exp(field) + floor).astype(np.float32)
+    brightened: Voxels = ((voxels - floor) * np.exp(field) + floor).astype(np.float32)
+    return brightened
 
 
 def ghosting(voxels: Voxels, strength: float, random: Generator) -> Voxels:
@@ -75,13 +76,15 @@ def spike(voxels: Voxels, strength: float, random: Generator) -> Voxels:
     spectrum = np.fft.fftn(voxels.astype(np.float64))
     spectrum.flat[0] = 0
     amplitude = strength * np.abs(spectrum).max() / voxels.size
+    indices: tuple[NDArray[np.int64], ...] = np.indices(voxels.shape, sparse=True)
     phase = sum(
         2 * np.pi * int(random.integers(1, max(2, size // 4))) * index / size
-        for size, index in zip(voxels.shape, np.indices(voxels.shape, sparse=True), strict=True)
+        for size, index in zip(voxels.shape, indices, strict=True)
         if size > 1
     )
     wave = 2 * amplitude * np.cos(phase + random.uniform(0, 2 * np.pi))
-    return (voxels + wave).astype(np.float32)
+    waved: Voxels = (voxels + wave).astype(np.float32)
+    return waved
 
 
 def blur(voxels: Voxels, strength: float, random: Generator) -> Voxels:  # noqa: ARG001 - one signature for all
@@ -121,7 +124,10 @@ def _thick(voxels: Voxels, factor: int, axis: int) -> Voxels:
     lower = np.minimum(np.floor(position).astype(int), len(starts) - 1)
     upper = np.minimum(lower + 1, len(starts) - 1)
     share = (position - lower).reshape(shape)
-    return (means.take(lower, axis) * (1 - share) + means.take(upper, axis) * share).astype(np.float32)
+    thick: Voxels = (means.take(lower, axis) * (1 - share) + means.take(upper, axis) * share).astype(
+        np.float32
+    )
+    return thick
 
 
 def occlusion(voxels: Voxels, strength: float, random: Generator) -> Voxels:
