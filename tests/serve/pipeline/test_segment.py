@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nnunet_losses.serve.backends import NetworkOpener
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.pipeline.segment import Segmenter
 from tests.models import ModelFolderSpec, write_model_folder
@@ -178,13 +179,13 @@ def test_networks_are_opened_once_and_when_needed(
 ) -> None:
     segmenter = Segmenter(simple[0], backend="cpu", threads=1)
     opened: list[str] = []
-    original = segmenter._open
+    original = NetworkOpener.__call__
 
-    def noted(member: Member, fold: int) -> TileNetwork:
+    def noted(opener: NetworkOpener, member: Member, fold: int) -> TileNetwork:
         opened.append(member.folds[fold].file.rpartition("/")[2])
-        return original(member, fold)
+        return original(opener, member, fold)
 
-    monkeypatch.setattr(segmenter, "_open", noted)
+    monkeypatch.setattr(NetworkOpener, "__call__", noted)
     assert segmenter.provider == "CPUExecutionProvider"
     assert opened == ["fold_0.onnx"]
     first = segmenter.segment(simple[1])
