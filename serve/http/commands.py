@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nnunet_losses.serve.commands import BackendName
+from nnunet_losses.serve.commands import ENGINE_HELP, PRECISION_HELP, BackendName, PrecisionName
 
 _OF_THE_EXTRA = {"anyio", "fastapi", "pydantic_settings", "python_multipart", "starlette", "uvicorn"}
 
@@ -19,9 +19,8 @@ def serve_command(
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
-    backend: Annotated[
-        BackendName | None, typer.Option(help="Engine for the network.", show_default="auto")
-    ] = None,
+    backend: Annotated[BackendName | None, typer.Option(help=ENGINE_HELP, show_default="auto")] = None,
+    precision: Annotated[PrecisionName | None, typer.Option(help=PRECISION_HELP, show_default="auto")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the network.", show_default="all cores")
     ] = None,
@@ -47,6 +46,7 @@ def serve_command(
         "host": host,
         "port": port,
         "backend": None if backend is None else backend.value,
+        "precision": None if precision is None else precision.value,
         "threads": threads,
         "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
         "allow_remote": allow_remote,

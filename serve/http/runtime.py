@@ -52,9 +52,12 @@ class BundleEngine:
             Refusal: the bundle or the backend cannot be used.
         """
         bundle = Bundle.load(path)
-        segmenter = Segmenter(bundle, backend=settings.backend, threads=settings.threads)
-        for fold in range(len(segmenter.member.folds)):
-            segmenter.network(fold)
+        segmenter = Segmenter(
+            bundle, backend=settings.backend, precision=settings.precision, threads=settings.threads
+        )
+        for stage in segmenter.stages.values():
+            for fold in range(len(stage.member.folds)):
+                stage.network(fold)
         return cls(Predictor(bundle, engine=segmenter), provider=segmenter.provider)
 
     def self_test(self) -> None:

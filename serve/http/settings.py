@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from nnunet_losses.serve.backends.opening import Backend
+from nnunet_losses.serve.backends.opening import Backend, PrecisionChoice
 
 MEBIBYTE = 1024**2
 
@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)  # 0: any free port
     allow_remote: bool = False
     backend: Backend = "auto"  # the fastest one that this machine has
+    precision: PrecisionChoice = "auto"  # reduced only where the bundle holds the proof
     threads: int | None = Field(default=None, ge=1)  # None: all cores
     max_body_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
     max_waiting: int = Field(default=4, ge=0)  # requests waiting for one model, beside the running one
