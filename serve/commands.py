@@ -20,12 +20,27 @@ class BackendName(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
     OPENVINO = "openvino"
+
+
+class PrecisionName(StrEnum):
+    """What networks compute with; ``auto`` reduces it only where the bundle holds the proof."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
 
 
 BundlePath = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="What `nnunet-losses export` wrote: a folder or a zip file.")
 ]
+ENGINE_HELP = "Engine for the network."
+PRECISION_HELP = "Of the network; auto reduces it only where the bundle holds the proof that it does no harm."
+BackendOption = Annotated[BackendName, typer.Option("--backend", help=ENGINE_HELP)]
+PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help=PRECISION_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 
 
@@ -43,7 +58,8 @@ def predict_command(
         list[str] | None, typer.Option(metavar="NAME=FILE", help="One case, channel by channel; repeatable.")
     ] = None,
     case: Annotated[str | None, typer.Option(help="Name of the case given by --channel.")] = None,
-    backend: Annotated[BackendName, typer.Option(help="Engine for the network.")] = BackendName.AUTO,
+    backend: BackendOption = BackendName.AUTO,
+    precision: PrecisionOption = PrecisionName.AUTO,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network.", show_default="all cores")
     ] = None,
@@ -75,7 +91,9 @@ def predict_command(
             "--case names the case that --channel gives; others have their files' names."
         )
     try:
-        predictor = Predictor(Bundle.load(bundle), backend=backend.value, threads=threads)
+        predictor = Predictor(
+            Bundle.load(bundle), backend=backend.value, precision=precision.value, threads=threads
+        )
         description = predictor.bundle.description
         cases = (
             _named_case(channel, case, description) if channel else _found_cases(inputs or [], description)
