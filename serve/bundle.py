@@ -104,11 +104,14 @@ class Bundle:
         golden = self.description.golden
         for name in (*golden.inputs, golden.mask, golden.tile_input, golden.tile_logits):
             self.file(name)
-        for member in self.description.members:
-            for fold in member.folds:
-                self.file(fold.file)
-                if recorded is not None and recorded.get(fold.file) != fold.sha256:
-                    raise _mismatch(f"{fold.file} is not the file that {DESCRIPTION} describes.", fold.file)
+        networks = [
+            *(fold for member in self.description.members for fold in member.folds),
+            *(file for variant in self.description.variants for file in variant.files),
+        ]
+        for network in networks:
+            self.file(network.file)
+            if recorded is not None and recorded.get(network.file) != network.sha256:
+                raise _mismatch(f"{network.file} is not the file that {DESCRIPTION} describes.", network.file)
 
 
 def file_sha256(path: Path) -> str:

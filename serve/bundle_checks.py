@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from .errors import Code, Refusal
-from .schema import Head, Normalization
+from .schema import Head, Normalization, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,6 +59,7 @@ def _contradictions(description: ModelDescription) -> Iterator[tuple[str, Any]]:
         yield from ((f"member {member.name}, {detail}", value) for detail, value in _member_faults(member))
     yield from _cascade_faults(description)
     yield from _postprocessing_faults(description)
+    yield from _variant_faults(description)
 
 
 def _label_faults(description: ModelDescription) -> Iterator[tuple[str, Any]]:
@@ -131,6 +132,24 @@ def _postprocessing_faults(description: ModelDescription) -> Iterator[tuple[str,
                 f"postprocessing names the values {step.values}, background {step.background}",
                 step.background,
             )
+
+
+def _variant_faults(description: ModelDescription) -> Iterator[tuple[str, Any]]:
+    """Each reduced precision stands for every fold or needs no files, and its proof is about these folds."""
+    yield from _repeated("variants", (variant.precision.value for variant in description.variants))
+    folds = [(member.name, fold.name) for member in description.members for fold in member.folds]
+    hashes = {fold.file: fold.sha256 for member in description.members for fold in member.folds}
+    for variant in description.variants:
+        name = variant.precision.value
+        named = [(file.member, file.fold) for file in variant.files]
+        if named and sorted(named) != sorted(folds):
+            yield f"the variant {name} has files for {named}, of the folds {folds}", repr(named)
+        if variant.precision is Precision.INT8 and not named:
+            yield f"the variant {name} has no files", name
+        if variant.evidence.float32_sha256 != hashes:
+            yield f"the evidence of the variant {name} is about other networks", name
+        if not (variant.forced or variant.evidence.passed):
+            yield f"the evidence of the variant {name} failed, and it was not forced", name
 
 
 def _channel_faults(channel: Channel) -> Iterator[tuple[str, Any]]:
