@@ -6,15 +6,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_losses.registry import create_loss, get_loss_spec
-from nnunet_losses.spatial import SpatialLoss
+from nnunet_losses.registry import get_loss_spec
 
-from .class_frequency import class_voxels, inverse_frequency_weights, label_counts
+from .loss_settings import (
+    create_output_loss,
+    describe_loss,
+    describe_weights,
+    labelled_cases,
+    loss_settings,
+)
+from .loss_state import add_to_checkpoint, joined_state, read_from_checkpoint
 from .names import Configuration, parse
-from .needs import check_meaning, unmet_needs
+from .needs import check_meaning
 from .supervision import Supervision, deep_supervision_weights
 from .variants import variant_class
 from .worker_geometry import BatchGeometry, OutputGeometry
@@ -23,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import nn
-
-    from nnunet_losses.loss import Loss
 
 _CUDA = torch.device("cuda")  # nnU-Net's default
 
@@ -41,10 +44,14 @@ class LossTrainer(nnUNetTrainer):
         epochs: length of the training; None leaves that of the class below.
         catalogue_losses: the losses of the network's outputs that count, from the highest resolution on.
         geometry: what those losses need of the data loader's workers.
+        labelled: which labels are drawn in which case, for losses that need to know.
     """
 
     loss_configuration: ClassVar[Configuration] = Configuration("dice_ce")
     epochs: ClassVar[int | None] = None
+    catalogue_losses: list[Any]
+    supervision: Supervision
+    loss_state: dict[str, torch.Tensor]
 
     def __init__(
         self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
@@ -77,6 +84,9 @@ class LossTrainer(nnUNetTrainer):
         super().on_train_epoch_start()
         for loss in self.catalogue_losses:
             loss.set_epoch(self.current_epoch, self.num_epochs)
+        weights = describe_weights(self.catalogue_losses)
+        if weights:
+            self.print_to_log_file(weights)
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Train with one batch."""
@@ -94,80 +104,54 @@ class LossTrainer(nnUNetTrainer):
     def _loss_of(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Give the loss what came with a batch, and yield the batch as nnU-Net knows it."""
         target, found = self.geometry.split(batch["target"])
-        with self.supervision.given([{"geometry": item} for item in found]):
+        labelled = {"labelled": self.labelled.of(batch["keys"])} if self.labelled else {}
+        geometry = [{"geometry": item} for item in found] or [{}] * len(self.catalogue_losses)
+        with self.supervision.given([item | labelled for item in geometry]):
             yield {**batch, "target": target}
 
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """End an epoch's training; every rank is here, and so can join what the losses remember."""
+        super().on_train_epoch_end(train_outputs)
+        self.loss_state = joined_state(self.supervision)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint, with what the losses remember."""
+        super().save_checkpoint(filename)
+        if self.loss_state and self.local_rank == 0 and not self.disable_checkpointing:
+            add_to_checkpoint(filename, self.loss_state)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Read a checkpoint, with what the losses remember; without it, if it is another trainer's."""
+        super().load_checkpoint(filename_or_checkpoint)
+        self.loss_state = self.supervision.state_dict()
+        state = read_from_checkpoint(filename_or_checkpoint) if self.loss_state else None
+        if state and state.keys() == self.loss_state.keys():
+            self.supervision.load_state_dict(state)
+        elif self.loss_state:
+            self.print_to_log_file("The checkpoint does not hold what the loss remembers; it starts afresh.")
+
     def _build_loss(self) -> nn.Module:
-        settings = self._loss_settings()
+        settings = loss_settings(self)
+        self.labelled = labelled_cases(self)
         scales = self._get_deep_supervision_scales() or [[1.0] * len(self.configuration_manager.patch_size)]
         keep_last = self.is_ddp and not self._do_i_compile()
         weights = deep_supervision_weights(len(scales), keep_last=keep_last)
         counting = [scale for scale, weight in zip(scales, weights, strict=True) if weight]
-        self.catalogue_losses = [self._catalogue_loss(settings, scale) for scale in counting]
-        self._log_loss(settings)
+        self.catalogue_losses = [
+            create_output_loss(self, settings, scale).to(self.device) for scale in counting
+        ]
+        self.print_to_log_file(describe_loss(self, settings))
         ignore_channel = self.label_manager.has_regions and self.label_manager.has_ignore_label
         self.geometry = self._batch_geometry(len(scales), ignore_channel=ignore_channel)
+        self.loss_state = {}
         self.supervision = Supervision(self.catalogue_losses, weights, ignore_channel=ignore_channel)
         return self.supervision
 
-    def _catalogue_loss(self, settings: dict[str, Any], scale: list[float]) -> Loss:
-        """Make the loss of an output whose size is the patch's times a scale per axis."""
-        labels = self.label_manager
-        if "spacing" in settings:
-            voxel = zip(settings["spacing"], scale, strict=True)
-            settings = settings | {"spacing": [length / factor for length, factor in voxel]}
-        return create_loss(
-            self.loss_configuration.loss,
-            activation="sigmoid" if labels.has_regions else "softmax",
-            ignore_index=None if labels.has_regions else labels.ignore_label,
-            **settings,
-        ).to(self.device)
-
     def _batch_geometry(self, targets: int, *, ignore_channel: bool) -> BatchGeometry:
         channels = self.label_manager.num_segmentation_heads
-        recipes = [
-            loss.geometry_recipe(channels) for loss in self.catalogue_losses if isinstance(loss, SpatialLoss)
-        ]
-        outputs = tuple(OutputGeometry(recipe, ignore_channel) for recipe in recipes)
+        spatial: Any = self.catalogue_losses if get_loss_spec(self.loss_configuration.loss).geometry else ()
+        outputs = tuple(OutputGeometry(loss.geometry_recipe(channels), ignore_channel) for loss in spatial)
         return BatchGeometry(outputs, deep_supervision=self.enable_deep_supervision, targets=targets)
-
-    def _loss_settings(self) -> dict[str, Any]:
-        """All parameters of the loss: of the name, of the plan, of the training set."""
-        spec = get_loss_spec(self.loss_configuration.loss)
-        missing = unmet_needs(spec)
-        if missing:
-            raise NotImplementedError(
-                f"{type(self).__name__} cannot train yet: the loss {spec.key} needs {' and '.join(missing)}. "
-                "Use the loss in a training loop of your own (nnunet_losses.create_loss), or choose another "
-                "trainer: nnunet-losses list says which can train."
-            )
-        settings = self.loss_configuration.settings(batch_dice=self.configuration_manager.batch_dice)
-        if settings.get("class_weights", ...) is None:
-            settings["class_weights"] = inverse_frequency_weights(self._training_voxels())
-        if settings.get("class_frequencies", ...) is None:
-            settings["class_frequencies"] = self._training_voxels()
-        if settings.get("spacing", ...) is None:
-            settings["spacing"] = [float(length) for length in self.configuration_manager.spacing]
-        return settings
-
-    def _training_voxels(self) -> list[int]:
-        """Voxels per channel of the logits in the training cases of this fold."""
-        labels = self.label_manager
-        self.dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
-        training, _ = self.get_tr_and_val_datasets()
-        counts = label_counts(training, self.preprocessed_dataset_folder_base)
-        return class_voxels(counts, labels.foreground_regions if labels.has_regions else labels.all_labels)
-
-    def _log_loss(self, settings: dict[str, Any]) -> None:
-        spec = get_loss_spec(self.loss_configuration.loss)
-        labels = self.label_manager
-        chosen = "the name" if "phi" in self.loss_configuration.parameters else "the plan's batch_dice"
-        values = [f"{name}={value!r}" for name, value in settings.items()]
-        phi = [f"phi is from {chosen}"] if "phi" in settings else []
-        kind = "sigmoid over regions" if labels.has_regions else "softmax over labels"
-        ignored = f"ignore label {labels.ignore_label}" if labels.has_ignore_label else "no ignore label"
-        details = [*values, *phi, kind, ignored]
-        self.print_to_log_file(f"Loss {spec.key} of nnunet-losses: {', '.join(details)}.")
 
 
 def with_loss(trainer_class: type[Any], key: str, **parameters: Any) -> type[Any]:
@@ -176,7 +160,8 @@ def with_loss(trainer_class: type[Any], key: str, **parameters: Any) -> type[Any
     Args:
         trainer_class: ``nnUNetTrainer`` or a subclass of it; its ``_build_loss`` is replaced.
         key: see ``nnunet_losses.list_losses``.
-        **parameters: parameters of the loss; lists too, which no trainer's name can hold.
+        **parameters: parameters of the loss, and ``warmup`` where its trainer has it; lists too, which no
+            trainer's name can hold.
 
     Raises:
         TypeError: the class is no nnU-Net trainer, or the loss has no such parameter.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import write_atomically
+from .kept import kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def class_voxels(counts: Sequence[int], channels: Sequence[int | tuple[int, ...]]) -> list[int]:
+def class_voxels(counts: Sequence[float], channels: Sequence[int | tuple[int, ...]]) -> list[float]:
     """Sum voxel counts of labels to counts of channels.
 
     Args:
-        counts: number of voxels of label 0, 1, ...
+        counts: number of voxels of label 0, 1, ..., or a mean of such numbers.
         channels: for each channel of the logits its label, or the labels that make its region.
 
     Example:
@@ -32,7 +31,7 @@ def class_voxels(counts: Sequence[int], channels: Sequence[int | tuple[int, ...]
     return [sum(counts[label] for label in labels if label < len(counts)) for labels in regions]
 
 
-def inverse_frequency_weights(voxels: Sequence[int]) -> list[float]:
+def inverse_frequency_weights(voxels: Sequence[float]) -> list[float]:
     """One weight per class: the inverse of its frequency, scaled to mean 1.
 
     A class without voxels takes the largest weight of the others; without any voxel all weights are 1.
@@ -61,16 +60,9 @@ def label_counts(dataset: Any, cache_folder: str | Path) -> list[int]:
     Returns:
         Number of voxels of label 0, 1, ...
     """
-    cache = Path(cache_folder) / f"nnunet_losses_label_counts_{_fingerprint(dataset)}.json"
-    if cache.is_file():
-        return [int(count) for count in json.loads(cache.read_text(encoding="utf-8"))["voxels_of_label"]]
-    counts = _count(dataset)
-    content = {"cases": list(dataset.identifiers), "voxels_of_label": counts}
-    try:
-        write_atomically(cache, json.dumps(content, indent=1))
-    except OSError as error:
-        print(f"nnunet-losses: the label counts are not kept, {cache.parent} cannot be written ({error}).")  # noqa: T201 - as nnU-Net reports
-    return counts
+    cache = Path(cache_folder) / f"nnunet_losses_label_counts_{fingerprint(dataset)}.json"
+    counts = kept(cache, lambda: _count(dataset), about={"cases": list(dataset.identifiers)})
+    return [int(count) for count in counts]
 
 
 def _count(dataset: Any) -> list[int]:
@@ -83,10 +75,17 @@ def _count(dataset: Any) -> list[int]:
     return [int(count) for count in total]
 
 
-def _fingerprint(dataset: Any) -> str:
+def fingerprint(dataset: Any, *further: object) -> str:
+    """Return a short text that changes with the cases, with their files, and with what else matters.
+
+    Args:
+        dataset: ``nnUNetBaseDataset`` of the cases.
+        *further: what else matters; its ``repr`` counts.
+    """
     folder = Path(dataset.source_folder)
-    digest = hashlib.sha256(str(folder.name).encode())
+    digest = hashlib.sha256(repr((folder.name, *further)).encode())
     for case in sorted(dataset.identifiers):
+        digest.update(f"{case}\n".encode())
         for path in (folder / f"{case}_seg.b2nd", folder / f"{case}.npz"):
             if path.is_file():
                 state = path.stat()

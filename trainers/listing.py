@@ -13,12 +13,12 @@ from nnunet_losses.registry import get_loss_spec, list_losses
 
 from .findings import Finding, State
 from .names import PREFIX
-from .needs import unmet_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _BY_THE_DATA = ("class_weights", "class_frequencies", "spacing", "smooth")  # where the default is None
+_NEEDS = {"labelled": "labelled.json beside the preprocessed data, case -> names of its labelled labels"}
 _STYLES = {State.OK: "green", State.NOTE: "dim", State.WARNING: "yellow", State.BROKEN: "bold red"}
 
 
@@ -40,7 +40,7 @@ def _row(key: str) -> dict[str, Any]:
         "trainer": PREFIX + spec.trainer,
         "parameters": {field.name: field.default for field in spec.trainer_fields},
         "in_names": [field.name for field in spec.trainer_fields if field.nameable],
-        "needs": unmet_needs(spec),
+        "needs": [_NEEDS[need] for need in sorted(spec.needs & _NEEDS.keys())],
         "summary": spec.summary,
         "reference": spec.reference,
         "url": spec.url,
@@ -77,8 +77,8 @@ def print_table(described: Sequence[dict[str, Any]]) -> None:
 
 def _about(row: dict[str, Any]) -> str:
     parameters = ", ".join(f"{name}={_default(name, value)}" for name, value in row["parameters"].items())
-    waiting = "Not trainable yet: needs " + " and ".join(row["needs"]) + "." if row["needs"] else ""
-    return " ".join(filter(None, (escape(row["summary"]), parameters, waiting)))
+    needed = f"Needs {' and '.join(row['needs'])}." if row["needs"] else ""
+    return " ".join(filter(None, (escape(row["summary"]), parameters, needed)))
 
 
 def _default(name: str, value: object) -> str:

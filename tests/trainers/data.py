@@ -38,6 +38,7 @@ def write_preprocessed(root: Path, spec: ModelFolderSpec) -> Path:
         "dataset": dataset_json(spec),
         "dataset_fingerprint": fingerprint(spec),
     }
+    content["labelled"] = labelled(spec)
     content["splits_final"] = [{"train": list(TRAINING), "val": ["d"]}]  # type: ignore[assignment]
     for name, value in content.items():
         (base / f"{name}.json").write_text(json.dumps(value))
@@ -47,6 +48,12 @@ def write_preprocessed(root: Path, spec: ModelFolderSpec) -> Path:
         shape = data.shape
         nnUNetDatasetBlosc2.save_case(data, segmentation, properties, str(folder / case), shape, shape)
     return folder
+
+
+def labelled(spec: ModelFolderSpec) -> dict[str, list[str]]:
+    """Labels drawn in each case: all, or the first; the background counts without being named."""
+    names = [name for name in spec.labels if name not in ("background", "ignore")]
+    return {case: names[:1] if case == "b" else names for case in CASES}
 
 
 def volumes(spec: ModelFolderSpec, *, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from nnunet_losses import trainers
-from nnunet_losses.spec import LossSpec
 from nnunet_losses.trainers.class_frequency import label_counts
 from nnunet_losses.trainers.supervision import deep_supervision_weights
 from tests.trainers import data
@@ -176,13 +175,3 @@ def test_counts_do_not_need_a_writable_folder(tmp_path: Path, capsys: pytest.Cap
     counts = label_counts(dataset(folder, ("a",)), tmp_path / "absent")
     assert sum(counts) == 24**3
     assert "are not kept" in capsys.readouterr().out
-
-
-def test_losses_that_nnunets_data_cannot_feed_are_refused(
-    monkeypatch: pytest.MonkeyPatch, trainer_of: Callable[..., Any]
-) -> None:
-    fed_by_hand = LossSpec("fed", "Fed", "dice:DiceLoss", "", "", "", "", needs=frozenset({"labelled"}))
-    trainer = trainer_of("nnUNetTrainerDice")
-    monkeypatch.setattr("nnunet_losses.trainers.base.get_loss_spec", lambda _: fed_by_hand)
-    with pytest.raises(NotImplementedError, match="needs which labels are drawn"):
-        trainer.initialize()

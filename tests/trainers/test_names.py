@@ -121,7 +121,7 @@ def test_any_tail_is_refused_or_canonical(tail: str) -> None:
             "nnUNetTrainerLovasz_classesall_warmup0_DA5_100epochs",
             Configuration("lovasz", {"classes": "all", "warmup": 0.0}, "DA5", 100),
         ),
-        ("nnUNetTrainerHausdorffER_erosions5_warmup1", Configuration("hausdorff_er", {"erosions": 5, "warmup": 1.0})),
+        ("nnUNetTrainerHausdorffER_warmup1_5epochs", Configuration("hausdorff_er", {"warmup": 1.0}, None, 5)),
         ("nnUNetTrainerBoundary_warmup0p25_warmup", Configuration("boundary", {"warmup": 0.25}, "warmup")),
         ("nnUNetTrainerBoundary_warmup", Configuration("boundary", {}, "warmup")),
         ("nnUNetTrainerCATMIL_warmup20", Configuration("cat_mil", {"warmup": 20})),

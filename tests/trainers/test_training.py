@@ -13,7 +13,6 @@ import torch
 from nnunet_losses import trainers
 from nnunet_losses.registry import get_loss_spec, list_losses
 from nnunet_losses.trainers.names import Configuration, format_name
-from nnunet_losses.trainers.needs import unmet_needs
 from tests.trainers import data
 
 if TYPE_CHECKING:
@@ -28,16 +27,6 @@ KINDS = {
     "2D regions and ignore": data.FLAT_REGIONS_IGNORE,
     "one output": data.ONE_OUTPUT,
 }
-
-
-TRAINABLE = [key for key in list_losses() if not unmet_needs(get_loss_spec(key))]
-
-
-@pytest.mark.parametrize("key", sorted(set(list_losses()) - set(TRAINABLE)))
-def test_what_cannot_train_says_so_at_once(key: str, trainer_of: Callable[..., Any]) -> None:
-    trainer = trainer_of(format_name(Configuration(key)))
-    with pytest.raises(NotImplementedError, match=f"the loss {key} needs"):
-        trainer.initialize()
 
 
 def has_meaning(key: str, kind: str) -> bool:
@@ -55,7 +44,7 @@ def test_what_has_no_meaning_says_so_at_once(key: str, kind: str, trainer_of: Ca
 
 
 @pytest.mark.parametrize(
-    ("key", "kind"), [(key, kind) for key in TRAINABLE for kind in KINDS if has_meaning(key, kind)]
+    ("key", "kind"), [(key, kind) for key in list_losses() for kind in KINDS if has_meaning(key, kind)]
 )
 def test_every_loss_trains(key: str, kind: str, trainer_of: Callable[..., Any]) -> None:
     trainer = trainer_of(format_name(Configuration(key)), KINDS[kind])
@@ -130,7 +119,8 @@ class Recorder(torch.nn.Module):
 def recorders(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
     made: list[Recorder] = []
     monkeypatch.setattr(
-        "nnunet_losses.trainers.base.create_loss", lambda *_, **__: made.append(Recorder()) or made[-1]
+        "nnunet_losses.trainers.loss_settings.create_loss",
+        lambda *_, **__: made.append(Recorder()) or made[-1],
     )
     return made
 
