@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,17 @@ import numpy as np
 from nnunet_losses.serve.schema import Golden, Normalization, Reader
 
 from . import description
-from .reference import predict_file, preprocess, reference_predictor, tiles
+from .reference import Reference, tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from nnunet_losses.serve.schema import KeepLargest
+
+    from .members import MemberFolder
     from .model_folder import ModelFolder
 
 _CANDIDATES = 4
@@ -24,20 +29,21 @@ _SAMPLED_VOXELS = 65536  # whose logits are kept: all of them would be hundreds 
 _TWO_TILES_BELOW = 64**3  # voxels of a patch that is cheap enough to test stitching with
 
 
-def write_golden(model: ModelFolder, network: Any, folder: Path) -> Golden:
-    """Write ``golden/``: input files, expected mask, first tile and its logits.
+def write_golden(members: Sequence[MemberFolder], steps: Sequence[KeepLargest], folder: Path) -> Golden:
+    """Write ``golden/``: input files, expected mask, first tile of the first member and its logits.
 
     Args:
-        model: the model folder.
-        network: the first fold's network.
+        members: of the bundle.
+        steps: of its postprocessing.
         folder: the bundle's folder.
     """
     target = folder / "golden"
     target.mkdir()
-    predictor = reference_predictor(model)
-    inputs, tile, logits = _most_informative(model, predictor, network, target)
-    mask = target / f"mask{model.dataset['file_ending']}"
-    predict_file(predictor, inputs, mask)
+    reference, source = Reference(members, steps), _source(members)
+    inputs, tile, logits = _most_informative(source, reference, target)
+    mask = target / f"mask{source.dataset['file_ending']}"
+    with reference.case(inputs) as case:
+        mask.write_bytes(case.mask().read_bytes())
     np.save(target / "tile_input.npy", tile)
     stride = math.ceil(logits[0, 0].size / _SAMPLED_VOXELS)
     np.save(target / "tile_logits.npy", logits[0].reshape(logits.shape[1], -1)[:, ::stride])
@@ -50,32 +56,42 @@ def write_golden(model: ModelFolder, network: Any, folder: Path) -> Golden:
     )
 
 
+def _source(members: Sequence[MemberFolder]) -> ModelFolder:
+    """Choose the model for whose grid the image is drawn: the first that looks at volumes, if there is one."""
+    models = [member.model for member in members if member.averaged]
+    return next((model for model in models if len(model.configuration.patch_size) == 3), models[0])
+
+
 def _most_informative(
-    model: ModelFolder, predictor: Any, network: Any, target: Path
+    source: ModelFolder, reference: Reference, target: Path
 ) -> tuple[list[Path], NDArray[np.float32], NDArray[np.float32]]:
     """Draw a few images, keep the one whose first tile shows most labels."""
     best = -1.0
     for seed in range(_CANDIDATES):
-        image = procedural_image(model, seed)
-        inputs = write_image(model, image, target)
-        tile, logits = _first_tile(predictor, network, inputs)
-        score = _information(logits, is_softmax=not model.labels.has_regions)
+        image = procedural_image(source, seed)
+        tile, logits = _first_tile(reference, write_image(source, image, target))
+        score = _information(logits, is_softmax=not source.labels.has_regions)
         if score > best:
             best, chosen = score, (image, tile, logits)
         if best >= 1:
             break
-    return write_image(model, chosen[0], target), chosen[1], chosen[2]
+    return write_image(source, chosen[0], target), chosen[1], chosen[2]
 
 
 def _first_tile(
-    predictor: Any, network: Any, inputs: list[Path]
+    reference: Reference, inputs: list[Path]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import torch  # noqa: PLC0415
 
-    data, _ = preprocess(predictor, inputs)
+    first = reference.members[0].name
+    predictor = reference.predictors[first]
+    with reference.case(inputs) as case:
+        data, _ = case.network_input(first)
     _, tile = next(tiles(predictor, data))
+    predictor.network.load_state_dict(predictor.list_of_parameters[0])
+    predictor.network.eval()
     with torch.no_grad():
-        return tile.numpy(), network(tile).numpy()
+        return tile.numpy(), predictor.network(tile).numpy()
 
 
 def _information(logits: NDArray[np.float32], *, is_softmax: bool) -> float:
@@ -114,6 +130,8 @@ def write_image(model: ModelFolder, image: NDArray[np.float32], target: Path) ->
     for index, channel in enumerate(image):
         paths.append(target / f"case_{index:04d}{ending}")
         _write_volume(model, channel, paths[-1])
+    if model.plans["image_reader_writer"] == Reader.TIFF_3D:
+        paths[0].with_name("case.json").write_text(json.dumps({"spacing": _file_spacing(model)}))
     return paths
 
 
@@ -129,8 +147,11 @@ def _network_shape(model: ModelFolder) -> tuple[int, ...]:
 
 def has_flat_images(model: ModelFolder) -> bool:
     """Whether the files are pictures of two dimensions, and not volumes."""
-    if model.plans["image_reader_writer"] == Reader.NATURAL_IMAGE_2D:
+    reader = model.plans["image_reader_writer"]
+    if reader == Reader.NATURAL_IMAGE_2D:
         return True
+    if reader != Reader.SIMPLE_ITK:  # the others read volumes alone
+        return False
     shapes = (model.fingerprint or {}).get("shapes_after_crop") or []
     return (
         len(model.configuration.patch_size) == 2 and bool(shapes) and all(shape[0] == 1 for shape in shapes)
@@ -181,9 +202,13 @@ def _margin(shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def _write_volume(model: ModelFolder, channel: NDArray[np.float32], path: Path) -> None:
     import SimpleITK as sitk  # noqa: N813, PLC0415
+    import tifffile  # noqa: PLC0415
 
     whole_numbers = float(np.ptp(channel)) >= 100
     voxels = np.rint(channel).astype(np.int16) if whole_numbers and np.abs(channel).max() < 32767 else channel
+    if model.plans["image_reader_writer"] == Reader.TIFF_3D:
+        tifffile.imwrite(path, voxels, photometric="minisblack")
+        return
     flat = has_flat_images(model)
     image = sitk.GetImageFromArray(voxels[0] if flat else voxels)
     spacing = _file_spacing(model)[1:] if flat else _file_spacing(model)

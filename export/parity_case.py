@@ -193,7 +193,7 @@ def _compare_masks(
         theirs = Path(scratch) / f"reference{description.file_ending}"
         logits = reference.predict_file(predictor, case.files, theirs)
         found.identical_files = theirs.read_bytes() == written.mask_file.read_bytes()
-        want, got = read_mask(theirs), read_mask(written.mask_file)
+        want, got = (read_mask(file, reader=description.reader) for file in (theirs, written.mask_file))
     if want.shape != got.shape:
         found.failures.append(f"the mask is {got.shape}, nnU-Net's is {want.shape}")
         return

@@ -142,6 +142,7 @@ class Answer(Frozen):
     answer_version: int = ANSWER_VERSION
     case: str
     outcome: Outcome
+    spacing: tuple[float, float, float] | None = None  # of the mask's voxels (z, y, x), millimetres
     distribution: Distribution = Distribution()
     labels: tuple[LabelAnswer, ...] = ()
     empty: Empty | None = None

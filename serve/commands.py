@@ -155,7 +155,7 @@ def _check_output(cases: list[Case | Incomplete], folder: Path, description: Mod
     try:
         for case in cases:
             if isinstance(case, Case):
-                check_output(case, folder, description.file_ending)
+                check_output(case, folder, description)
     except ValueError as error:
         raise typer.BadParameter(f"--output: {error}.") from error
 

@@ -12,15 +12,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the voxels lie, in the file's own convention (SimpleITK: x first, LPS millimetres).
+    """Where the voxels lie, in SimpleITK's convention (x first, LPS millimetres).
 
     Pictures without a physical space (PNG) have spacing 1, origin 0 and the identity direction.
+
+    Readers that turn the image to a standard orientation describe the turned image; the file's own
+    orientation, which its mask gets back, is in ``affine`` or ``orientation``.
     """
 
     dimension: int  # of the file: 2 or 3
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
+    affine: tuple[float, ...] | None = None  # the file's own, row by row, where NiBabel reads it
+    orientation: str | None = None  # the file's own in three letters, where SimpleITK turns it
 
 
 @dataclass(frozen=True, eq=False)

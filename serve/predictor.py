@@ -22,7 +22,7 @@ from .answer import (
 )
 from .bundle import file_sha256
 from .errors import Code, Refusal
-from .formats import Case, Limits, read_image, write_mask, write_text
+from .formats import Case, Limits, companions, read_image, write_mask, write_text
 from .measure import measure_labels
 from .pipeline.segment import Segmentation, Segmenter
 from .safety.contract import check_contract
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .backends import Backend, PrecisionChoice
     from .bundle import Bundle
     from .image import Image
+    from .schema import ModelDescription
 
     Progress = Callable[[int, int], None]
 
@@ -101,8 +102,8 @@ class Predictor:
     Args:
         bundle: the model.
         backend: engine, see ``open_network``.
-        threads: for the network; None takes all allowed cores.
         precision: of the network; ``auto`` reduces it only by proof, see ``NetworkOpener``.
+        threads: for the network; None takes all allowed cores.
         limits: budgets for files and memory.
         engine: instead of the bundle's networks.
 
@@ -119,8 +120,8 @@ class Predictor:
         bundle: Bundle,
         *,
         backend: Backend = "auto",
-        threads: int | None = None,
         precision: PrecisionChoice = "auto",
+        threads: int | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         engine: Engine | None = None,
     ) -> None:
@@ -172,7 +173,7 @@ class Predictor:
             ValueError: where the mask would overwrite an input file.
             OSError: where the folder cannot be written to.
         """
-        check_output(case, folder, self.bundle.description.file_ending)
+        check_output(case, folder, self.bundle.description)
         folder.mkdir(parents=True, exist_ok=True)
         self.remove_results(case.name, folder)
         return self.write(self.predict(case, progress=progress), folder)
@@ -234,8 +235,8 @@ class Predictor:
 
     def _answered(self, course: _Course, image: Image, segmentation: Segmentation) -> Answer:
         course.timings |= segmentation.timings
-        course.began = perf_counter()
         course.warnings += [Warning_(code=code, message=text) for code, text in segmentation.warnings]
+        course.began = perf_counter()
         labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
         course.stage("measure")
         is_empty = not any(label.present for label in labels)
@@ -243,6 +244,7 @@ class Predictor:
         return Answer(
             case=course.case,
             outcome=Outcome.EMPTY if is_empty else Outcome.SEGMENTED,
+            spacing=None if image.geometry.dimension == 2 else image.spacing,
             labels=labels,
             empty=_empty(course.warnings) if is_empty else None,
             policy=_policy(segmentation),
@@ -313,15 +315,21 @@ def problem_of(refusal: Refusal) -> Problem:
     )
 
 
-def check_output(case: Case, folder: Path, file_ending: str) -> None:
-    """Refuse a folder in which the mask would take the place of the image.
+def check_output(case: Case, folder: Path, description: ModelDescription) -> None:
+    """Refuse a folder in which mask or answer would take the place of one of the case's files.
 
     Raises:
         ValueError: with the file's name.
     """
-    target = (folder / f"{case.name}{file_ending}").resolve()
-    if target in {file.resolve() for file in case.files}:
+    inputs = {file.resolve() for file in case.files}
+    if (folder / f"{case.name}{description.file_ending}").resolve() in inputs:
         raise ValueError(f"the mask of case {case.name} would overwrite its image; choose another folder")
+    spacing_files = {file.resolve() for file in companions(case.files, description.reader)}
+    if (folder / f"{case.name}.json").resolve() in spacing_files:
+        raise ValueError(f"the answer of case {case.name} would overwrite its spacing; choose another folder")
+
+
+_LIBRARIES = ("nnunet-losses", "numpy", "scipy", "SimpleITK", "nibabel", "tifffile")
 
 
 @cache
@@ -332,7 +340,7 @@ def _version(distribution: str) -> str:
 def versions() -> dict[str, str]:
     """Versions of whatever took part: this package, the libraries, and the engines that are loaded."""
     python = ".".join(str(part) for part in sys.version_info[:3])
-    named = {name: _version(name) for name in ("nnunet-losses", "numpy", "scipy", "SimpleITK")}
+    named = {name: _version(name) for name in _LIBRARIES}
     engines = {
         name: str(module.__version__)
         for name in ("onnxruntime", "openvino")

@@ -24,6 +24,10 @@ class Reader(StrEnum):
     """nnU-Net's readers, by nnU-Net's names."""
 
     SIMPLE_ITK = "SimpleITKIO"
+    SIMPLE_ITK_REORIENT = "SimpleITKIOWithReorient"
+    NIBABEL = "NibabelIO"
+    NIBABEL_REORIENT = "NibabelIOWithReorient"
+    TIFF_3D = "Tiff3DIO"
     NATURAL_IMAGE_2D = "NaturalImage2DIO"
 
 
@@ -121,11 +125,23 @@ class Fold(Frozen):
     checkpoint_sha256: str
 
 
+class Moment(StrEnum):
+    """Statistics over space of an encoder stage: of its last convolution, before anything normalises it, and of
+    what the stage hands on. Right behind an instance normalisation the moments are constants of the network.
+    """
+
+    CONVOLUTION_MEAN = "convolution_mean"
+    CONVOLUTION_DEVIATION = "convolution_deviation"
+    OUTPUT_MEAN = "output_mean"
+    OUTPUT_DEVIATION = "output_deviation"
+
+
 class FeatureStage(Frozen):
-    """One pooled encoder output of the network: mean over space, (batch, channels)."""
+    """Pooled features of one encoder stage: an output (batch, channels) of the network."""
 
     output: str
-    channels: int
+    channels: int  # of the output: the stage's own, for each moment after the other
+    moments: tuple[Moment, ...] = (Moment.OUTPUT_MEAN,)
 
 
 class Member(Frozen):

@@ -108,7 +108,7 @@ def _masks(segmenter: Segmenter) -> tuple[NDArray[np.int64], NDArray[Any], NDArr
     bundle = segmenter.bundle
     files = [bundle.file(name) for name in bundle.description.golden.inputs]
     image = read_image(files, reader=bundle.description.reader)
-    expected = read_mask(bundle.file(bundle.description.golden.mask))
+    expected = read_mask(bundle.file(bundle.description.golden.mask), reader=bundle.description.reader)
     found = segmenter.vote(image)
     mask, _ = segmenter.decide(found)
     if mask.shape != expected.shape:

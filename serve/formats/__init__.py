@@ -2,7 +2,7 @@
 
 from .cases import Case, Incomplete, case_from_channels, case_name, find_cases
 from .limits import Limits
-from .reading import ENDINGS, ending_of, read_image, read_mask
+from .reading import ENDINGS, companions, ending_of, read_image, read_mask
 from .writing import write_mask, write_text
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Limits",
     "case_from_channels",
     "case_name",
+    "companions",
     "ending_of",
     "find_cases",
     "read_image",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from .layout import (
@@ -26,8 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEADER_BYTES = 348
-FIRST_VOXEL = 348  # the standard asks for 352; ITK reads nearer ones from 348 on, whatever they say
 NIFTI_2_HEADER_BYTES = 540
+
+
+class Library(StrEnum):
+    """What decodes the file after these checks; the two understand doubtful headers differently."""
+
+    ITK = "SimpleITK"
+    NIBABEL = "NiBabel"
+
+
+# the standard asks for 352; ITK reads nearer ones from 348 on, whatever they say
+FIRST_VOXEL: Mapping[Library, int] = {Library.ITK: 348, Library.NIBABEL: 352}
 
 SPACING_TOLERANCE = 0.01
 
@@ -47,13 +58,14 @@ FIELDS = "40x8h14x2h2x8f3f"  # dim, datatype, bitpix, pixdim, vox_offset, scl_sl
 TRANSFORM = "252x2h6f12f16x4s"  # qform_code, sform_code, quaternion and offset, rows, magic
 
 
-def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
+def parse_nifti(name: str, head: bytes, *, compressed: bool, library: Library = Library.ITK) -> Layout:
     """Read the header of a single-file NIfTI-1 image of either byte order.
 
     Args:
         name: the file's base name, for messages.
         head: the first 348 bytes (unpacked) or more.
         compressed: whether the file is gzipped.
+        library: what will decode it.
 
     Raises:
         Refusal: for whatever is not a real, scalar, finite, two- or three-dimensional image.
@@ -64,10 +76,11 @@ def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
     pixdim, (offset, slope, intercept) = values[10:18], values[18:21]
     transform = struct.unpack_from(order + TRANSFORM, head)
     _check_transform(name, transform)
-    sizes = _sizes(name, dim)
+    sizes = _sizes(name, dim) if library is Library.ITK else _three_sizes(name, dim)
     voxel_bytes = _voxel_bytes(name, datatype, bitpix)
     check_spacing(name, pixdim[1 : 1 + len(sizes)])
-    _check_scaling(name, offset, slope, intercept)
+    _check_scaling(name, offset, slope, intercept, first_voxel=FIRST_VOXEL[library])
+    itk = library is Library.ITK
     return Layout(
         sizes=sizes,
         voxel_bytes=voxel_bytes,
@@ -75,8 +88,8 @@ def parse_nifti(name: str, head: bytes, *, compressed: bool) -> Layout:
         packed_at=0,
         voxels_at=int(offset),
         warnings=(
-            *_scaling_warnings(name, slope, intercept),
-            *_spacing_warnings(name, pixdim[1 : 1 + len(sizes)], transform),
+            *_scaling_warnings(name, slope, intercept, is_added=itk),
+            *(_spacing_warnings(name, pixdim[1 : 1 + len(sizes)], transform) if itk else ()),
         ),
         floating=order + FLOATING[datatype] if datatype in FLOATING else None,
     )
@@ -92,7 +105,7 @@ def _byte_order(name: str, head: bytes) -> str:
         if size == NIFTI_2_HEADER_BYTES:
             raise unsupported(
                 name,
-                "is a NIfTI-2 file, which nnU-Net's reader cannot read.",
+                "is a NIfTI-2 file, which is not read here (of nnU-Net's readers, only NiBabel's do).",
                 remedy="Save it as NIfTI-1.",
                 observed="NIfTI-2",
                 expected="NIfTI-1",
@@ -132,6 +145,21 @@ def _sizes(name: str, dim: tuple[int, ...]) -> tuple[int, ...]:
     return sizes
 
 
+def _three_sizes(name: str, dim: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes as nnU-Net's NibabelIO takes them: exactly three, even if a fourth is 1."""
+    sizes = dim[1 : 1 + dim[0]] if 1 <= dim[0] <= 7 else ()
+    check_sizes(name, sizes)
+    if len(sizes) != 3:
+        raise unsupported(
+            name,
+            f"has {len(sizes)} dimensions ({times(sizes)}); this model's reader takes three.",
+            remedy="Send one volume with three dimensions for each channel.",
+            observed=list(sizes),
+            expected="3 dimensions",
+        )
+    return sizes
+
+
 def _voxel_bytes(name: str, datatype: int, bitpix: int) -> int:
     if datatype in OTHERS:
         raise unsupported(
@@ -155,7 +183,7 @@ def _voxel_bytes(name: str, datatype: int, bitpix: int) -> int:
     return SCALARS[datatype]
 
 
-def _check_scaling(name: str, offset: float, slope: float, intercept: float) -> None:
+def _check_scaling(name: str, offset: float, slope: float, intercept: float, *, first_voxel: int) -> None:
     if not all(map(math.isfinite, (slope, intercept))):
         raise corrupt(
             name,
@@ -163,21 +191,22 @@ def _check_scaling(name: str, offset: float, slope: float, intercept: float) -> 
             observed={"slope": repr(slope), "intercept": repr(intercept)},
             expected="finite numbers",
         )
-    if not (math.isfinite(offset) and offset >= FIRST_VOXEL and offset == int(offset)):
+    if not (math.isfinite(offset) and offset >= first_voxel and offset == int(offset)):
         raise corrupt(
             name,
             f"its voxels are said to begin at byte {offset:g}.",
             observed=repr(offset),
-            expected=f"a whole number of at least {FIRST_VOXEL}",
+            expected=f"a whole number of at least {first_voxel}",
         )
 
 
-def _scaling_warnings(name: str, slope: float, intercept: float) -> Notes:
+def _scaling_warnings(name: str, slope: float, intercept: float, *, is_added: bool) -> Notes:
     if slope != 0 or intercept == 0:
         return ()
+    done = "added all the same" if is_added else "ignored"
     sentence = (
         f"{name} has a scaling slope of 0, which by the NIfTI standard means no scaling; "
-        f"its intercept {intercept:g} was added all the same, as nnU-Net does."
+        f"its intercept {intercept:g} was {done}, as nnU-Net does."
     )
     return (("input.scaling_repaired", sentence),)
 

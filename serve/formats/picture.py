@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
-import tifffile
 from PIL import Image as Pillow
 
 from nnunet_losses.serve.errors import Code, Refusal
@@ -16,6 +15,8 @@ from nnunet_losses.serve.image import Geometry
 from .integrity import Hash, check_exists, read_chunks, read_head
 from .layout import REMEDY_EXPORT, corrupt, truncated, unsupported
 from .png import SIGNATURE, check_png
+from .tiff import MAGIC as TIFF_MAGIC
+from .tiff import check_magic, open_tiff
 from .volume import Decoded
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 MAGIC = {
     ".png": (SIGNATURE,),
     ".bmp": (b"BM",),
-    ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".tif": TIFF_MAGIC,
 }
 SPACING = (999.0, 1.0, 1.0)
 GEOMETRY = Geometry(2, (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
@@ -49,23 +50,11 @@ def read_picture(path: Path, *, ending: str, limits: Limits, digest: Hash) -> De
     """
     check_exists(path, limits)
     ending = ".tif" if ending == ".tiff" else ending
-    _check_magic(path, ending)
+    check_magic(path, ending, MAGIC[ending])
     for chunk in read_chunks(path):
         digest.update(chunk)
     pixels = _read_tiff(path, limits) if ending == ".tif" else _read_pillow(path, ending, limits)
     return Decoded(_channels_first(path.name, pixels), SPACING, GEOMETRY, ())
-
-
-def _check_magic(path: Path, ending: str) -> None:
-    head = read_head(path, compressed=False)
-    if not head.startswith(MAGIC[ending]):
-        raise unsupported(
-            path.name,
-            f"is not a picture of the kind {ending}, although its name says so.",
-            remedy="Send the picture itself, under a name that says what it is.",
-            observed=head[:8].hex(),
-            expected=[magic.hex() for magic in MAGIC[ending]],
-        )
 
 
 def _read_pillow(path: Path, ending: str, limits: Limits) -> NDArray[Any]:
@@ -110,28 +99,8 @@ def _several(name: str, pictures: int) -> Refusal:
 
 
 def _read_tiff(path: Path, limits: Limits) -> NDArray[Any]:
-    try:
-        with tifffile.TiffFile(path) as file:
-            _check_pages(path, file, limits)
-            pixels = np.asarray(file.asarray())
-    except Refusal:
-        raise
-    except Exception as error:  # tifffile raises whatever the damage leads to
-        raise corrupt(path.name, "it could not be decoded.", observed=type(error).__name__) from error
-    return _channels_last(pixels)
-
-
-def _check_pages(path: Path, file: tifffile.TiffFile, limits: Limits) -> None:
-    series = file.series[0]
-    limits.check_decoded(path.name, series.nbytes)
-    limits.check_picture(path.name, file.pages.first.imagewidth, file.pages.first.imagelength)
-    size = path.stat().st_size
-    for page in series.pages:
-        if page is None or not page.dataoffsets or 0 in page.databytecounts:
-            raise truncated(path.name, size, None)  # tifffile would fill in zeros
-        ends = (begin + count for begin, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-        if (needed := max(ends, default=0)) > size:
-            raise truncated(path.name, size, needed)
+    with open_tiff(path, limits) as file:
+        return _channels_last(np.asarray(file.asarray()))
 
 
 def _channels_last(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,12 @@ from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.image import Geometry, Image
 from nnunet_losses.serve.schema import Reader
 
-from . import picture, volume
+from . import nibabel_volume, picture, tiff_volume, volume
 from .layout import times, unsupported
 from .limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,7 +28,19 @@ if TYPE_CHECKING:
 
 ENDINGS: Mapping[Reader, tuple[str, ...]] = {
     Reader.SIMPLE_ITK: volume.ENDINGS,
+    Reader.SIMPLE_ITK_REORIENT: volume.ENDINGS,
+    Reader.NIBABEL: nibabel_volume.ENDINGS,
+    Reader.NIBABEL_REORIENT: nibabel_volume.ENDINGS,
+    Reader.TIFF_3D: tiff_volume.ENDINGS,
     Reader.NATURAL_IMAGE_2D: picture.ENDINGS,
+}
+_READ: Mapping[Reader, Callable[..., Decoded]] = {
+    Reader.SIMPLE_ITK: volume.read_volume,
+    Reader.SIMPLE_ITK_REORIENT: partial(volume.read_volume, reorient=True),
+    Reader.NIBABEL: nibabel_volume.read_nibabel,
+    Reader.NIBABEL_REORIENT: partial(nibabel_volume.read_nibabel, reorient=True),
+    Reader.TIFF_3D: tiff_volume.read_tiff_volume,
+    Reader.NATURAL_IMAGE_2D: picture.read_picture,
 }
 DISPLACEMENT_LIMIT = 1.0  # voxels by which the corners of two channels may lie apart
 
@@ -48,16 +62,20 @@ def read_image(files: Sequence[Path], *, reader: Reader, limits: Limits = Limits
             channels that do not lie on one grid.
     """
     digest = hashlib.sha256()
-    read = {Reader.SIMPLE_ITK: volume.read_volume, Reader.NATURAL_IMAGE_2D: picture.read_picture}[reader]
     decoded = [
-        read(file, ending=ending_of(file, ENDINGS[reader]), limits=limits, digest=digest) for file in files
+        _READ[reader](file, ending=ending_of(file, ENDINGS[reader]), limits=limits, digest=digest)
+        for file in files
     ]
+    if reader is Reader.TIFF_3D:
+        decoded = tiff_volume.with_spacing(decoded, files[0], digest)
     names = [file.name for file in files]
     warnings = [warning for one in decoded for warning in one.warnings]
     for name, other in zip(names[1:], decoded[1:], strict=True):
         warnings += _compare((names[0], decoded[0]), (name, other))
     first = decoded[0]
-    return Image(_stack(decoded), first.spacing, first.geometry, digest.hexdigest(), tuple(warnings))
+    # nnU-Net's SimpleITKIOWithReorient turns the mask as the last channel lay, not the first
+    geometry = replace(first.geometry, orientation=decoded[-1].geometry.orientation)
+    return Image(_stack(decoded), first.spacing, geometry, digest.hexdigest(), tuple(warnings))
 
 
 def ending_of(file: Path, endings: Sequence[str]) -> str:
@@ -145,13 +163,24 @@ def _mismatch(names: tuple[str, str], what: str, one: Sequence[float], two: Sequ
     )
 
 
-def read_mask(path: Path) -> NDArray[np.int64]:
+def companions(files: Sequence[Path], reader: Reader) -> tuple[Path, ...]:
+    """Further files that belong to a case, whether they exist or not: the spacing of a TIFF volume."""
+    return (tiff_volume.spacing_file(files[0]),) if reader is Reader.TIFF_3D else ()
+
+
+def read_mask(path: Path, *, reader: Reader | None = None) -> NDArray[np.int64]:
     """Read a mask file as integers (z, y, x), one slice for a picture.
+
+    Args:
+        path: the file.
+        reader: as which of nnU-Net's readers; by default the one that belongs to the name's ending.
 
     Raises:
         Refusal: as ``read_image``.
     """
-    endings = (*volume.ENDINGS, *picture.ENDINGS)
-    reader = Reader.SIMPLE_ITK if ending_of(path, endings) in volume.ENDINGS else Reader.NATURAL_IMAGE_2D
+    if reader is None:
+        endings = (*volume.ENDINGS, *picture.ENDINGS)
+        is_volume = ending_of(path, endings) in volume.ENDINGS
+        reader = Reader.SIMPLE_ITK if is_volume else Reader.NATURAL_IMAGE_2D
     mask: NDArray[np.int64] = read_image([path], reader=reader).data[0].astype(np.int64)
     return mask

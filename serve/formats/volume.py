@@ -15,7 +15,7 @@ from .gipl import parse_gipl
 from .integrity import GZIP_MAGIC, Hash, check_exists, check_whole, read_head
 from .layout import REMEDY_EXPORT, Layout, check_dimensions, check_sizes, check_spacing, corrupt, unsupported
 from .metaimage import parse_metaimage
-from .nifti import parse_nifti
+from .nifti import Library, parse_nifti
 from .nrrd import parse_nrrd
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
+ORIENTATION = "RAS"  # to which nnU-Net's SimpleITKIOWithReorient turns, in ITK's letters
 ORTHONORMAL_TOLERANCE = 1e-3
 FAKE_SPACING_FACTOR = 999  # nnU-Net's distance between the slices of a two-dimensional image
 PIXEL_TYPES = frozenset(
@@ -55,7 +56,7 @@ class Decoded:
     warnings: tuple[tuple[str, str], ...]
 
 
-def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash) -> Decoded:
+def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash, reorient: bool = False) -> Decoded:
     """Check a volume file to its last byte, then decode it.
 
     Args:
@@ -63,29 +64,40 @@ def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash) -> Dec
         ending: which of ``ENDINGS`` its name has.
         limits: budgets for sizes.
         digest: receives the file's bytes.
+        reorient: turn the volume to ``ORIENTATION``, as nnU-Net's SimpleITKIOWithReorient does.
 
     Raises:
         Refusal: with an ``input.*`` code for everything that is not a whole, real, scalar image of two or
             three dimensions with finite positive spacing and orthogonal axes.
     """
     check_exists(path, limits)
-    layout = _layout(path, ending)
+    layout = announced_layout(path, ending)
     whole = check_whole(path, layout, limits=limits, digest=digest)
     geometry = _geometry(path, layout)
-    voxels = _voxels(path)
+    if reorient and geometry.dimension != 3:
+        raise _flat(path.name, geometry)
+    image = _decoded(path)
     if whole.non_finite.size:  # ITK made them 0: the contract shall see them
-        voxels.ravel()[whole.non_finite] = np.nan
+        image = _marked(image, whole.non_finite)
+    if reorient:
+        image, geometry = _turned(image)
+    voxels = np.asarray(sitk.GetArrayFromImage(image))
     warnings = layout.warnings + whole.warnings
     return Decoded(voxels.reshape(1, *_spatial(voxels)), _array_spacing(geometry), geometry, warnings)
 
 
-def _layout(path: Path, ending: str) -> Layout:
+def announced_layout(path: Path, ending: str, library: Library = Library.ITK) -> Layout:
+    """Read what a volume file's header announces.
+
+    Raises:
+        Refusal: for a file of another kind, and for whatever its header says that cannot be.
+    """
     compressed = ending == ".nii.gz"
     if compressed:
         _check_gzip(path)
     head = read_head(path, compressed=compressed)
     if ending in (".nii", ".nii.gz"):
-        return parse_nifti(path.name, head, compressed=compressed)
+        return parse_nifti(path.name, head, compressed=compressed, library=library)
     parse = {".nrrd": parse_nrrd, ".mha": parse_metaimage, ".gipl": parse_gipl}[ending]
     return parse(path.name, head)
 
@@ -170,11 +182,39 @@ def _itk_refusal(name: str, error: RuntimeError) -> Refusal:
     return Refusal(Code.INPUT_UNREADABLE, detail, remedy=REMEDY_EXPORT)
 
 
-def _voxels(path: Path) -> NDArray[Any]:
+def _decoded(path: Path) -> Any:
     try:
-        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise _itk_refusal(path.name, error) from error
+
+
+def _marked(image: Any, non_finite: NDArray[np.intp]) -> Any:
+    """Put NaN where ITK put 0."""
+    voxels = sitk.GetArrayFromImage(image)
+    voxels.ravel()[non_finite] = np.nan
+    marked = sitk.GetImageFromArray(voxels)
+    marked.CopyInformation(image)
+    return marked
+
+
+def _turned(image: Any) -> tuple[Any, Geometry]:
+    """Turn an image to the standard orientation; its geometry then, with the orientation that it had."""
+    had = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    turned = sitk.DICOMOrient(image, ORIENTATION)
+    return turned, Geometry(
+        3, turned.GetSpacing(), turned.GetOrigin(), turned.GetDirection(), orientation=had
+    )
+
+
+def _flat(name: str, geometry: Geometry) -> Refusal:
+    return unsupported(
+        name,
+        "is a single slice, which has no orientation to turn.",
+        remedy="Send a volume with three dimensions.",
+        observed=geometry.dimension,
+        expected=3,
+    )
 
 
 def _spatial(voxels: NDArray[Any]) -> tuple[int, ...]:

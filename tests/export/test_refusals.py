@@ -50,9 +50,7 @@ def test_configuration(tmp_path, reason):
 
 
 def test_reader(tmp_path):
-    assert "Reader NibabelIOWithReorient" in reasons(
-        write_model_folder(tmp_path, BASE.but(reader="NibabelIOWithReorient"))
-    )
+    assert "Reader BloscIO" in reasons(write_model_folder(tmp_path, BASE.but(reader="BloscIO")))
 
 
 @pytest.mark.parametrize(("reader", "ending"), [("SimpleITKIO", ".png"), ("NaturalImage2DIO", ".jpg")])

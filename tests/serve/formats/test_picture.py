@@ -202,7 +202,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], Code]] = {
         lambda path: flip_bit(save_tiff(path, pixels(90, 90), compression="zlib"), 0.5),
         Code.INPUT_CORRUPT,
     ),
-    "header alone.tif": (lambda path: raw(path, b"II*\0\x08\0\0\0"), Code.INPUT_CORRUPT),
+    "header alone.tif": (lambda path: raw(path, b"II*\0\x08\0\0\0"), Code.INPUT_TRUNCATED),
     "without strips.tif": (
         lambda path: without_strips(save_tiff(path, pixels(9, 8))),
         Code.INPUT_TRUNCATED,
