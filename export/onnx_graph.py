@@ -1,8 +1,8 @@
 """Network -> ONNX file, and the checks that the file is the network.
 
 The graph has a fixed tile and a free batch: instance normalisation makes another tile size another function.
-Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` and so on: the
-mean over space of every encoder stage's output (batch, channels).
+Outputs are ``logits`` (batch, heads, *patch) and, for encoder-decoder networks, ``features_0`` and so on:
+what ``features.py`` makes of every encoder stage.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nnunet_losses.serve.schema import FeatureStage
 
 from .errors import ExportRefused, GraphError, Reason
+from .features import MOMENTS, with_features
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MAX_BATCH = 64
 ALLOWED = frozenset({
     "Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "GroupNormalization",
     "LeakyRelu", "Relu", "PRelu", "Elu", "Sigmoid", "Tanh", "Gelu", "Erf", "Softplus",
-    "Add", "Sub", "Mul", "Div", "Concat", "Pad", "Identity", "Constant", "Cast",
+    "Add", "Sub", "Mul", "Div", "Sqrt", "Concat", "Slice", "Pad", "Identity", "Constant", "Cast",
     "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean",
     "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape",
 })  # fmt: skip
@@ -62,46 +63,17 @@ def export_graph(
         ExportRefused: the network cannot be expressed, or needs operators other than a convolutional U-Net's.
         GraphError: the file is not what it must be; nothing of it may be used.
     """
-    wrapped = _with_features(network)
+    wrapped = with_features(network)
     shapes = _shapes(wrapped, (channels, *patch_size))
     model = _to_onnx(wrapped, shapes)
     operators = _census(model)
     _name(model, identity)
     path.write_bytes(model.SerializeToString(deterministic=True))
     _check_interface(path, shapes)
-    features = tuple(FeatureStage(output=name, channels=shapes[name][0]) for name in list(shapes)[2:])
+    features = tuple(
+        FeatureStage(output=name, channels=shapes[name][0], moments=MOMENTS) for name in list(shapes)[2:]
+    )
     return Graph(path, features, operators, _compare(path, wrapped, shapes[INPUT]))
-
-
-def _with_features(network: Any) -> Any:
-    """Add the pooled encoder outputs where the network is an encoder and a decoder."""
-    from torch import nn  # noqa: PLC0415
-
-    class WithFeatures(nn.Module):
-        """Logits, then the mean over space of each encoder stage."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: Any) -> Any:
-            skips = self.network.encoder(x)
-            means = [skip.mean(dim=tuple(range(2, skip.ndim))) for skip in skips]
-            return (self.network.decoder(skips), *means)
-
-    class LogitsOnly(nn.Module):
-        """A network of one piece."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: Any) -> Any:
-            return (self.network(x),)
-
-    encoder = getattr(network, "encoder", None)
-    is_unet = getattr(encoder, "return_skips", False) and hasattr(network, "decoder")
-    return (WithFeatures() if is_unet else LogitsOnly()).eval()
 
 
 def _shapes(wrapped: Any, tile: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

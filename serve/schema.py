@@ -126,8 +126,10 @@ class Fold(Frozen):
 
 
 class Moment(StrEnum):
-    """Statistics over space of an encoder stage: of its last convolution, before anything normalises it, and of
-    what the stage hands on. Right behind an instance normalisation the moments are constants of the network.
+    """Statistics over space of an encoder stage.
+
+    Of its last convolution, before anything normalises it, and of what the stage hands on: right behind an
+    instance normalisation the moments are constants of the network.
     """
 
     CONVOLUTION_MEAN = "convolution_mean"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nnunet_losses.export.errors import ExportRefused, GraphError
+from nnunet_losses.export.features import MOMENTS, moments, sampling_step
 from nnunet_losses.export.onnx_graph import TOLERANCE, export_graph
 from nnunet_losses.serve.bundle import file_sha256
 from tests.models import random_network
@@ -33,17 +34,49 @@ def graph(network, tmp_path_factory):
     return export(network, tmp_path_factory.mktemp("graph") / "fold_0.onnx", {"model": "m", "fold": "0"})
 
 
-def test_features_are_the_encoders_means(network, graph):
+def test_features_are_moments_at_two_places_of_each_stage(network, graph):
     tiles = torch.randn((3, *TILE), generator=torch.Generator().manual_seed(1))
     session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
     logits, *features = session.run(None, {"input": tiles.numpy()})
+    before, remove = [], []
+    for stage in network.encoder.stages:
+        convolution = stage[0].convs[-1].conv
+        remove.append(
+            convolution.register_forward_hook(lambda _module, _inputs, output: before.append(output))
+        )
     with torch.no_grad():
         skips = network.encoder(tiles)
         expected = network(tiles).numpy()
+    for handle in remove:
+        handle.remove()
     assert np.abs(logits - expected).max() <= TOLERANCE * np.ptp(expected)
     assert len(features) == len(skips) == 2
-    for feature, skip in zip(features, skips, strict=True):
-        np.testing.assert_allclose(feature, skip.mean(dim=(2, 3, 4)).numpy(), atol=1e-5)
+    for feature, *places in zip(features, before[:2], skips, strict=True):
+        wanted = [
+            moment
+            for place in places
+            for moment in (place.mean((2, 3, 4)), place.std((2, 3, 4), correction=0))
+        ]
+        np.testing.assert_allclose(feature, torch.cat(wanted, 1).numpy(), atol=1e-5)
+
+
+def test_brightness_shows_before_normalisation_alone(graph):
+    """Behind an instance normalisation the moments of the first stage hardly know contrast."""
+    session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    tiles = np.random.default_rng(0).normal(size=(1, *TILE)).astype(np.float32)
+    plain, weak = (session.run(["features_0"], {"input": factor * tiles})[0][0] for factor in (1, 0.5))
+    ratio = np.abs(weak / plain).reshape(4, -1)[[1, 3]]  # the deviations
+    np.testing.assert_allclose(ratio[0], 0.5, rtol=1e-3)
+    np.testing.assert_allclose(ratio[1], 1.0, rtol=0.05)
+
+
+def test_large_stages_are_sampled_on_a_grid():
+    stage = torch.randn((1, 2, 40, 41, 33), generator=torch.Generator().manual_seed(0))
+    assert sampling_step((40, 41, 33)) == 2
+    mean, deviation = moments(stage)
+    sampled = stage[..., ::2, ::2, ::2]
+    torch.testing.assert_close(mean, sampled.mean((2, 3, 4)))
+    torch.testing.assert_close(deviation, sampled.std((2, 3, 4), correction=0))
 
 
 def test_interface(graph):
@@ -53,13 +86,14 @@ def test_interface(graph):
     assert shapes == {
         "input": ["batch", *TILE],
         "logits": ["batch", 3, *BASE.patch_size],
-        "features_0": ["batch", 4],
-        "features_1": ["batch", 8],
+        "features_0": ["batch", 4 * 4],
+        "features_1": ["batch", 4 * 8],
     }
     assert [(stage.output, stage.channels) for stage in graph.features] == [
-        ("features_0", 4),
-        ("features_1", 8),
+        ("features_0", 4 * 4),
+        ("features_1", 4 * 8),
     ]
+    assert all(stage.moments == MOMENTS for stage in graph.features)
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [20]
     assert {entry.key: entry.value for entry in model.metadata_props} == {"model": "m", "fold": "0"}
     assert list(graph.path.parent.iterdir()) == [graph.path]
@@ -70,6 +104,10 @@ def test_interface(graph):
         "LeakyRelu",
         "Concat",
         "ReduceMean",
+        "Reshape",
+        "Mul",
+        "Sub",
+        "Sqrt",
     }
     assert graph.difference <= TOLERANCE
 
