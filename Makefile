@@ -11,13 +11,14 @@ export nnUNet_def_n_proc ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types package bench format clean
+.PHONY: help setup demo test check lint types package bench docs-losses format clean
 
 help:
 	@echo "make demo    phantom data, training, export, proof, service, overview (about 10 minutes)"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, wheel contents, import arrows"
 	@echo "make bench   speed of the losses and of the runtime, beside their peers"
+	@echo "make docs-losses  measure every loss and write docs/losses (2 minutes)"
 	@echo "make format  rewrite the code in the house style"
 
 setup: $(READY)
@@ -50,6 +51,9 @@ package: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/losses.py
+
+docs-losses: $(READY)
+	$(BIN)/python -m tools.loss_pages
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
