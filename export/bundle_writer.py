@@ -15,16 +15,21 @@ from . import description
 from .bundle_files import whole_or_nothing
 from .errors import ExportError
 from .golden import write_golden
+from .members import gather_members, refuse_disagreement
 from .model_card import model_card
-from .model_folder import DEFAULT_CHECKPOINT, read_model_folder
+from .model_folder import DEFAULT_CHECKPOINT
 from .onnx_graph import OPSET, export_graph
-from .refusals import plans_remark, refuse_unfaithful
-from .training import training
+from .postprocessing import read_postprocessing, refuse_postprocessing
+from .refusals import plans_remark
+from .training import joint_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nnunet_losses.serve.schema import KeepLargest
+
     from .checkpoint import Checkpoint
+    from .members import MemberFolder
     from .model_folder import ModelFolder
     from .onnx_graph import Graph
 
@@ -35,10 +40,12 @@ _COPIES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def export_bundle(
-    model_folder: str | Path,
+def export_bundle(  # noqa: PLR0913 - the command's options, by keyword
+    model_folders: str | Path | Sequence[str | Path],
     bundle_path: str | Path,
     *,
+    previous_stage: str | Path | None = None,
+    postprocessing: str | Path | None = None,
     folds: Sequence[int | str] | None = None,
     checkpoint: str = DEFAULT_CHECKPOINT,
     name: str | None = None,
@@ -47,12 +54,18 @@ def export_bundle(
 ) -> Path:
     """Export a trained nnU-Net model to a bundle that needs neither PyTorch nor nnU-Net.
 
+    Several model folders make an ensemble: their probabilities are averaged, as ``nnUNetv2_ensemble`` does.
+    The second stage of a cascade takes its previous stage into the bundle.
+
     Loading a checkpoint runs code that it may contain: only export checkpoints that you trust.
 
     Args:
-        model_folder: ``…/Trainer__Plans__Configuration``.
+        model_folders: ``…/Trainer__Plans__Configuration``, one or several.
         bundle_path: the bundle to write; a name that ends in ``.zip`` gives an archive.
-        folds: by default all that are there.
+        previous_stage: model folder of a cascade's previous stage; by default the one that lies where nnU-Net
+            puts it.
+        postprocessing: ``postprocessing.pkl`` or ``postprocessing.json`` of nnU-Net, applied to every mask.
+        folds: of every model folder; by default all that are there.
         checkpoint: which checkpoint file of each fold.
         name: the model's name (letters, digits, ``.``, ``_``, ``-``); by default made of the bundle's name.
         overwrite: replace an existing bundle.
@@ -69,12 +82,15 @@ def export_bundle(
     title = _checked_name(name) if name is not None else _default_name(target)
     with whole_or_nothing(target, overwrite=overwrite) as folder:
         report("Reading the model folder")
-        model = read_model_folder(model_folder, folds=folds, checkpoint=checkpoint)
-        refuse_unfaithful(model)
-        remark = plans_remark(model)
-        if remark:
+        steps = read_postprocessing(postprocessing) if postprocessing else ()
+        refuse_postprocessing(steps)
+        members = gather_members(
+            _listed(model_folders), previous_stage=previous_stage, folds=folds, checkpoint=checkpoint
+        )
+        refuse_disagreement(members)
+        for remark in filter(None, (plans_remark(member.model) for member in members)):
             report(remark)
-        _write_content(model, folder, title, report)
+        _write_content(members, steps, folder, title, report)
         report("Checking the bundle")
         Bundle.load(folder)
     return target
@@ -87,9 +103,16 @@ def write_description(folder: Path, content: ModelDescription) -> None:
     write_sums(folder)
 
 
-def _write_content(model: ModelFolder, folder: Path, name: str, report: Progress) -> None:
-    member, network = _write_member(model, folder, name, report)
+def _listed(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [folders] if isinstance(folders, str | Path) else list(folders)
+
+
+def _write_content(
+    members: Sequence[MemberFolder], steps: Sequence[KeepLargest], folder: Path, name: str, report: Progress
+) -> None:
+    written = tuple(_write_member(member, folder, name, report) for member in members)
     report("Predicting the self-test's image with nnU-Net")
+    model = members[0].model
     content = ModelDescription(
         name=name,
         reader=model.plans["image_reader_writer"],
@@ -98,36 +121,36 @@ def _write_content(model: ModelFolder, folder: Path, name: str, report: Progress
         heads=model.labels.num_segmentation_heads,
         labels=description.labels(model),
         ignore_label=model.labels.ignore_label,
-        members=(member,),
-        training=training(model),
+        members=written,
+        postprocessing=tuple(steps),
+        training=joint_training([member.model for member in members if member.averaged]),
         fingerprint=description.fingerprint(model),
-        golden=write_golden(model, network, folder),
+        golden=write_golden(members, steps, folder),
         provenance=_provenance(),
     )
     write_description(folder, content)
 
 
-def _write_member(model: ModelFolder, folder: Path, name: str, report: Progress) -> tuple[Member, Any]:
-    """Export every fold; the first fold's network is returned for the self-test."""
-    target = folder / "members" / model.first.configuration
+def _write_member(part: MemberFolder, folder: Path, name: str, report: Progress) -> Member:
+    """Export every fold."""
+    model, target = part.model, folder / "members" / part.name
     target.mkdir(parents=True)
     for file in _COPIES:
         if (model.path / file).is_file():
             (target / file).write_bytes((model.path / file).read_bytes())
-    first, graphs = None, []
+    graphs = []
     for checkpoint in model.checkpoints:
-        report(f"Exporting fold {checkpoint.fold}")
+        report(f"Exporting fold {checkpoint.fold} of {part.name}")
         network = model.network(checkpoint)
-        first = first or network
         graphs.append(_export_fold(model, network, target / f"fold_{checkpoint.fold}.onnx", checkpoint, name))
-    return _member(model, folder, graphs), first
+    return _member(part, folder, graphs)
 
 
 def _export_fold(model: ModelFolder, network: Any, path: Path, checkpoint: Checkpoint, name: str) -> Graph:
     return export_graph(
         network,
         path,
-        channels=len(model.channel_names),
+        channels=model.input_channels,
         patch_size=tuple(int(size) for size in model.configuration.patch_size),
         identity={
             "model": name,
@@ -141,7 +164,8 @@ def _export_fold(model: ModelFolder, network: Any, path: Path, checkpoint: Check
     )
 
 
-def _member(model: ModelFolder, folder: Path, graphs: list[Graph]) -> Member:
+def _member(part: MemberFolder, folder: Path, graphs: list[Graph]) -> Member:
+    model = part.model
     folds = tuple(
         Fold(
             name=checkpoint.fold,
@@ -152,11 +176,13 @@ def _member(model: ModelFolder, folder: Path, graphs: list[Graph]) -> Member:
         for checkpoint, graph in zip(model.checkpoints, graphs, strict=True)
     )
     return Member(
-        name=model.first.configuration,
+        name=part.name,
         folds=folds,
         preprocessing=description.preprocessing(model),
         tiling=description.tiling(model),
         features=graphs[0].features,
+        previous_stage=part.previous,
+        averaged=part.averaged,
     )
 
 

@@ -71,22 +71,42 @@ Folds = Annotated[
         show_default="every numbered fold; all, where there is none",
     ),
 ]
-ModelFolder = Annotated[
-    Path, typer.Argument(help="What nnUNetv2_train wrote: the folder with plans.json and fold_0.")
+ModelFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        help="What nnUNetv2_train wrote: the folder with plans.json and fold_0. Several make an ensemble."
+    ),
+]
+PreviousStage = Annotated[
+    Path | None,
+    typer.Option(
+        help="Model folder of a cascade's first stage.", show_default="the one where nnU-Net puts it"
+    ),
+]
+Postprocessing = Annotated[
+    Path | None,
+    typer.Option(
+        help="nnU-Net's postprocessing.pkl or postprocessing.json, applied to every mask.",
+        show_default="none, as nnUNetv2_predict",
+    ),
 ]
 
 
 @_many_folds
 def export_command(
-    model_folder: ModelFolder,
+    model_folder: ModelFolders,
     bundle: Annotated[Path, typer.Argument(help="The bundle to write: a folder, or an archive named *.zip.")],
     *,
+    previous_stage: PreviousStage = None,
+    postprocessing: Postprocessing = None,
     folds: Folds = None,
     checkpoint: Annotated[str, typer.Option(help="Checkpoint file of each fold.")] = "checkpoint_final.pth",
     name: Annotated[str | None, typer.Option(help="The model's name.", show_default="the bundle's")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained nnU-Net model to a bundle that runs without PyTorch and without nnU-Net.
+
+    Several model folders make an ensemble, as nnUNetv2_ensemble does. A cascade takes its first stage along.
 
     Loading a checkpoint runs code that it may contain: only export checkpoints that you trust.
     What cannot be carried over faithfully is refused by name. Prove the result with: nnunet-losses verify.
@@ -101,6 +121,8 @@ def export_command(
             written = export_bundle(
                 model_folder,
                 bundle,
+                previous_stage=previous_stage,
+                postprocessing=postprocessing,
                 folds=folds,
                 checkpoint=checkpoint,
                 name=name,
@@ -117,11 +139,17 @@ def export_command(
 @_many_folds
 def verify_command(
     bundle: Annotated[Path, typer.Argument(help="What nnunet-losses export wrote: a folder or an archive.")],
-    model_folder: ModelFolder,
-    images: Annotated[
-        list[Path], typer.Argument(help="Folders or files, named as nnU-Net names them: CASE_0000.nii.gz.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL_FOLDER... IMAGES...",
+            help="All model folders that it was exported from, then folders or files named as nnU-Net names "
+            "them: CASE_0000.nii.gz.",
+        ),
     ],
     *,
+    previous_stage: PreviousStage = None,
+    postprocessing: Postprocessing = None,
     folds: Folds = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Checkpoint file of each fold.", show_default="the exported one")
@@ -143,12 +171,15 @@ def verify_command(
     from .errors import CheckpointMismatch, ExportError
     from .verify import verify_bundle
 
+    model_folders, images = model_folders_and_images(paths)
     try:
         with case_progress() as progress:
             verification = verify_bundle(
                 bundle,
-                model_folder,
+                model_folders,
                 images,
+                previous_stage=previous_stage,
+                postprocessing=postprocessing,
                 folds=folds,
                 checkpoint=checkpoint,
                 backend=_checked_backend(backend),
@@ -163,6 +194,16 @@ def verify_command(
         _stop(str(refusal), 1 if refusal.code.value in _DAMAGED else 2)
     print_verification(verification)
     raise typer.Exit(0 if verification.parity.passed else 1)
+
+
+def model_folders_and_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Tell model folders, which hold plans.json, from images; the first path is always a model folder."""
+    count = 1
+    while count < len(paths) and (paths[count] / "plans.json").is_file():
+        count += 1
+    if count == len(paths):
+        _stop("Name images after the model folders: folders or files such as CASE_0000.nii.gz.", 2)
+    return list(paths[:count]), list(paths[count:])
 
 
 def _checked_backend(backend: str) -> Any:

@@ -11,6 +11,7 @@ from nnunet_losses.serve.schema import (
     Fingerprint,
     Head,
     Label,
+    LabelResampling,
     Normalization,
     Preprocessing,
     Resampling,
@@ -58,6 +59,7 @@ def preprocessing(model: ModelFolder) -> Preprocessing:
         channels=tuple(_channel(model, index) for index in range(len(model.channel_names))),
         resampling_image=_resampling(configuration["resampling_fn_data_kwargs"]),
         resampling_logits=_resampling(configuration["resampling_fn_probabilities_kwargs"]),
+        resampling_labels=_label_resampling(model),
     )
 
 
@@ -114,6 +116,18 @@ def _resampling(arguments: dict[str, Any]) -> Resampling:
     order: Literal[0, 1, 3] = arguments.get("order", 3)
     order_z: Literal[0, 1, 3] = arguments.get("order_z", 0)
     return Resampling(order=order, order_z=order_z, force_separate_z=arguments.get("force_separate_z", False))
+
+
+def _label_resampling(model: ModelFolder) -> LabelResampling | None:
+    """How the previous stage's mask is resampled; None outside of cascades."""
+    if model.configuration.previous_stage_name is None:
+        return None
+    arguments = model.configuration.configuration["resampling_fn_seg_kwargs"]
+    return LabelResampling(
+        order=arguments.get("order", 3),
+        order_z=arguments.get("order_z", 0),
+        force_separate_z=arguments.get("force_separate_z", False),
+    )
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -53,7 +53,8 @@ class ExportRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a 
         - It is a cascade. Export the full resolution model.
     """
 
-    def __init__(self, reasons: list[Reason]) -> None:
+    def __init__(self, reasons: list[Reason], *, folder: str | None = None) -> None:
         lines = "\n".join(f"- {reason}" for reason in reasons)
-        super().__init__(f"This model cannot be exported faithfully:\n{lines}")
+        which = "This model" if folder is None else f"The model {folder}"
+        super().__init__(f"{which} cannot be exported faithfully:\n{lines}")
         self.reasons = tuple(reasons)

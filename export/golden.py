@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def write_golden(members: Sequence[MemberFolder], steps: Sequence[KeepLargest], 
 
 
 def _source(members: Sequence[MemberFolder]) -> ModelFolder:
-    """Choose the model for whose grid the image is drawn: the first that looks at volumes, if there is one."""
+    """Choose the model for whose grid the image is drawn: the first that looks at volumes, if any does."""
     models = [member.model for member in members if member.averaged]
     return next((model for model in models if len(model.configuration.patch_size) == 3), models[0])
 
@@ -78,9 +78,7 @@ def _most_informative(
     return write_image(source, chosen[0], target), chosen[1], chosen[2]
 
 
-def _first_tile(
-    reference: Reference, inputs: list[Path]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _first_tile(reference: Reference, inputs: list[Path]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import torch  # noqa: PLC0415
 
     first = reference.members[0].name

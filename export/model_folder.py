@@ -60,6 +60,12 @@ class ModelFolder:
         names = self.dataset.get("channel_names") or self.dataset.get("modality") or {}
         return tuple(str(names[key]) for key in sorted(names, key=int))
 
+    @property
+    def input_channels(self) -> int:
+        """Number of the network's input channels; a cascade has one more for each foreground label."""
+        cascaded = self.configuration.previous_stage_name is not None
+        return len(self.channel_names) + (len(self.labels.foreground_labels) if cascaded else 0)
+
     def network(self, checkpoint: Checkpoint) -> Any:
         """Build one fold's network as the predictor does: deep supervision off, evaluation mode.
 
@@ -81,7 +87,7 @@ class ModelFolder:
 
         build = find_trainer_class(self.first.trainer).build_network_architecture
         configuration = self.configuration
-        heads = len(self.channel_names), self.labels.num_segmentation_heads
+        heads = self.input_channels, self.labels.num_segmentation_heads
         with quiet():
             if "plans_manager" in signature(build).parameters:
                 return build(self.plans_manager, configuration, *heads, enable_deep_supervision=False)

@@ -12,11 +12,11 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.formats import read_image, read_mask
+from nnunet_losses.serve.pipeline.cascade import PreviousStage
 from nnunet_losses.serve.pipeline.stitch import Tiles
 from nnunet_losses.serve.predictor import Predictor
 
-from . import reference
-from .margin import margin
+from .reference import tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.formats import Case
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.pipeline.segment import Segmenter
+    from nnunet_losses.serve.pipeline.stage import Stage
     from nnunet_losses.serve.schema import Label
+
+    from .reference import Reference, ReferenceCase
 
 MARGIN = 0.1  # logits; nnU-Net's float16 sums are off by up to 0.05
 PREPROCESSING_TOLERANCE = 1e-5  # share of the preprocessed image's range
@@ -76,15 +79,17 @@ class CaseParity:
         return asdict(self) | {"dice": {name: overlap.dice for name, overlap in self.overlaps.items()}}
 
 
-def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_tolerance: float) -> CaseParity:
-    """Compare preprocessing, tiles and masks of one case.
+def compare_case(
+    case: Case, segmenter: Segmenter, reference: Reference, *, tile_tolerance: float
+) -> CaseParity:
+    """Compare preprocessing and tiles of every member, and the masks of one case.
 
     A stage that the runtime refuses is a failure in the refusal's words; the other stages are still compared.
 
     Args:
         case: name and files.
         segmenter: the bundle's.
-        predictor: nnU-Net's, of the same folds in the same order.
+        reference: nnU-Net's predictors, of the same members and folds in the same order.
         tile_tolerance: allowed difference of tile logits, share of their range.
 
     Raises:
@@ -93,14 +98,27 @@ def compare_case(case: Case, segmenter: Segmenter, predictor: Any, *, tile_toler
     """
     found = CaseParity(case.name)
     image = read_image(case.files, reader=segmenter.bundle.description.reader)
-    data, properties = reference.preprocess(predictor, case.files)
-    with _noted(found):
-        _compare_preprocessing(found, image, segmenter, data)
-    with _noted(found):
-        _compare_tiles(found, segmenter, predictor, data, tile_tolerance)
-    with _noted(found):
-        _compare_masks(found, case, segmenter, predictor, properties)
+    with reference.case(case.files) as theirs:
+        for name, stage in segmenter.stages.items():
+            member = _MemberComparison(
+                found, stage, reference.predictors[name], several=len(segmenter.stages) > 1
+            )
+            data, _ = theirs.network_input(name)
+            with _noted(found):
+                member.compare_preprocessing(image, _previous(segmenter, theirs.previous_mask(name)), data)
+            with _noted(found):
+                member.compare_tiles(data, tile_tolerance)
+        with _noted(found):
+            _compare_masks(found, case, segmenter, theirs)
     return found
+
+
+def _previous(segmenter: Segmenter, mask: Path | None) -> PreviousStage | None:
+    """Give what nnU-Net's previous stage found, so that the second one is compared by itself."""
+    description = segmenter.bundle.description
+    if mask is None:
+        return None
+    return PreviousStage(read_mask(mask, reader=description.reader), description.foreground_values)
 
 
 @contextmanager
@@ -121,42 +139,50 @@ def share_of_range(difference: float, low: float, high: float) -> float:
     return float(difference / ((high - low) or abs(high) or 1.0))
 
 
-def _compare_preprocessing(
-    found: CaseParity, image: Image, segmenter: Segmenter, data: NDArray[np.float32]
-) -> None:
-    ours = segmenter.preprocess(image)
-    if ours.data.shape != data.shape:
-        found.failures.append(f"the preprocessed image is {ours.data.shape}, nnU-Net's is {data.shape}")
-        return
-    difference = float(np.abs(ours.data - data).max())
-    found.preprocessing_difference = share_of_range(difference, float(data.min()), float(data.max()))
-    if not found.preprocessing_difference <= PREPROCESSING_TOLERANCE:
-        found.failures.append(
-            f"the preprocessed images differ by {found.preprocessing_difference:.1e} of their range, "
-            f"{PREPROCESSING_TOLERANCE:.0e} is allowed"
-        )
+@dataclass(frozen=True, eq=False)
+class _MemberComparison:
+    """One member against nnU-Net's predictor of it."""
 
+    found: CaseParity
+    stage: Stage
+    predictor: Any
+    several: bool
 
-def _compare_tiles(
-    found: CaseParity, segmenter: Segmenter, predictor: Any, data: NDArray[np.float32], tolerance: float
-) -> None:
-    cut = list(reference.tiles(predictor, data))
-    if _tile_slices(segmenter, data) != [slices for slices, _ in cut]:
-        found.failures.append("the tiles lie elsewhere than nnU-Net's")
-    chosen = [cut[index][1] for index in _evenly(len(cut))]
-    for index, fold in enumerate(segmenter.member.folds):
-        difference = _tile_difference(segmenter.network(index), predictor, index, chosen)
-        found.tile_differences[fold.name] = difference
-        found.tiles += len(chosen)
-        if not difference <= tolerance:
-            found.failures.append(
-                f"tile logits of fold {fold.name} differ by {difference:.1e} of their range, "
-                f"{tolerance:.0e} is allowed"
+    def _title(self, what: str) -> str:
+        return f"{self.stage.member.name}, {what}" if self.several else what
+
+    def compare_preprocessing(
+        self, image: Image, previous: PreviousStage | None, data: NDArray[np.float32]
+    ) -> None:
+        ours = self.stage.preprocess(image, previous)
+        title = self._title("the preprocessed image")
+        if ours.data.shape != data.shape:
+            self.found.failures.append(f"{title} is {ours.data.shape}, nnU-Net's is {data.shape}")
+            return
+        absolute = float(np.abs(ours.data - data).max())
+        difference = share_of_range(absolute, float(data.min()), float(data.max()))
+        self.found.preprocessing_difference = max(difference, self.found.preprocessing_difference or 0.0)
+        if not difference <= PREPROCESSING_TOLERANCE:
+            self.found.failures.append(
+                f"{title} differs by {difference:.1e} of its range, {PREPROCESSING_TOLERANCE:.0e} is allowed"
             )
 
-
-def _tile_slices(segmenter: Segmenter, data: NDArray[np.float32]) -> list[Any]:
-    return list(Tiles.cut(data, segmenter.member.tiling).slices)
+    def compare_tiles(self, data: NDArray[np.float32], tolerance: float) -> None:
+        cut = list(tiles(self.predictor, data))
+        if list(Tiles.cut(data, self.stage.member.tiling).slices) != [slices for slices, _ in cut]:
+            self.found.failures.append(self._title("the tiles lie elsewhere than nnU-Net's"))
+        chosen = [cut[index][1] for index in _evenly(len(cut))]
+        for index, fold in enumerate(self.stage.member.folds):
+            difference = _tile_difference(self.stage.network(index), self.predictor, index, chosen)
+            self.found.tile_differences[self._title(fold.name)] = difference
+            self.found.tiles += len(chosen)
+            if not difference <= tolerance:
+                self.found.failures.append(
+                    self._title(
+                        f"tile logits of fold {fold.name} differ by {difference:.1e} of their range, "
+                    )
+                    + f"{tolerance:.0e} is allowed"
+                )
 
 
 def _evenly(count: int) -> Iterator[int]:
@@ -180,9 +206,7 @@ def _tile_difference(network: Any, predictor: Any, fold: int, chosen: list[Any])
     return share_of_range(worst, low, high)
 
 
-def _compare_masks(
-    found: CaseParity, case: Case, segmenter: Segmenter, predictor: Any, properties: dict[str, Any]
-) -> None:
+def _compare_masks(found: CaseParity, case: Case, segmenter: Segmenter, theirs: ReferenceCase) -> None:
     """From files to files, on the road that ``nnunet-losses predict`` takes, and on nnU-Net's."""
     description = segmenter.bundle.description
     with TemporaryDirectory() as scratch:
@@ -190,18 +214,16 @@ def _compare_masks(
         if written.mask_file is None:
             found.failures.append(f"rejected by the runtime: {written.answer.problem}")
             return
-        theirs = Path(scratch) / f"reference{description.file_ending}"
-        logits = reference.predict_file(predictor, case.files, theirs)
-        found.identical_files = theirs.read_bytes() == written.mask_file.read_bytes()
-        want, got = (read_mask(file, reader=description.reader) for file in (theirs, written.mask_file))
+        reference = theirs.mask()
+        found.identical_files = reference.read_bytes() == written.mask_file.read_bytes()
+        want, got = (read_mask(file, reader=description.reader) for file in (reference, written.mask_file))
     if want.shape != got.shape:
         found.failures.append(f"the mask is {got.shape}, nnU-Net's is {want.shape}")
         return
     differing = want != got
     found.voxels, found.differing_voxels = int(want.size), int(differing.sum())
     if found.differing_voxels:
-        beyond = margin(predictor, logits, properties)[differing] > MARGIN
-        found.differing_voxels_beyond_margin = int(beyond.sum())
+        found.differing_voxels_beyond_margin = int((theirs.margins()[differing] > MARGIN).sum())
     found.overlaps = {label.name: _overlap(label, want, got) for label in description.labels}
 
 

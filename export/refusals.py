@@ -22,6 +22,7 @@ _NEEDED = (
     "resampling_fn_data", "resampling_fn_data_kwargs",
     "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs",
 )  # fmt: skip
+_NEEDED_BY_CASCADES = ("resampling_fn_seg", "resampling_fn_seg_kwargs")
 # what decides a prediction besides the weights
 _COMPARED = (*_NEEDED, "architecture", "previous_stage")
 
@@ -173,6 +174,16 @@ def _reader(model: ModelFolder) -> Iterator[Reason]:
             f"{', '.join(ENDINGS[Reader(name)])}.",
             "Convert the data set to one of these, or run this model with nnU-Net.",
         )
+    elif name == Reader.SIMPLE_ITK_REORIENT and (largest := _largest_value(model)) > 255:
+        yield Reason(
+            f"{name} writes masks of 8 bits, which cannot hold the label {largest}.",
+            "Train with SimpleITKIO or NibabelIOWithReorient (overwrite_image_reader_writer).",
+        )
+
+
+def _largest_value(model: ModelFolder) -> int:
+    labels = model.labels
+    return max(map(int, labels.regions_class_order if labels.has_regions else labels.all_labels), default=0)
 
 
 def _normalization(model: ModelFolder) -> Iterator[Reason]:
@@ -206,11 +217,48 @@ def _ct_statistics(model: ModelFolder) -> Iterator[Reason]:
 
 
 def _cascade(model: ModelFolder) -> Iterator[Reason]:
-    previous = model.configuration.previous_stage_name
-    if previous is not None:
+    """How a cascade resamples the previous stage's mask."""
+    if model.configuration.previous_stage_name is None:
+        return
+    remedy = "Plan and train with the default resampling, or run this model with nnU-Net."
+    configuration = model.configuration.configuration
+    missing = [key for key in _NEEDED_BY_CASCADES if key not in configuration]
+    if missing:
         yield Reason(
-            f"Configuration {model.first.configuration} is a cascade's second stage, after {previous}.",
-            "Export the 3d_fullres or 3d_lowres model instead.",
+            f"Configuration {model.first.configuration} is a cascade's second stage, but lacks "
+            f"{', '.join(missing)}.",
+            "Restore the plans.json that the training wrote.",
+        )
+        return
+    name, arguments = (configuration[key] for key in _NEEDED_BY_CASCADES)
+    if name != RESAMPLING:
+        yield Reason(f"resampling_fn_seg {name}: the runtime reproduces {RESAMPLING} alone.", remedy)
+        return
+    known = {"is_seg": (True,), "order": (0, 1), "order_z": (0,), "force_separate_z": (None, True, False),
+             "separate_z_anisotropy_threshold": (3,)}  # fmt: skip
+    given = {"is_seg": False, "order": 3, "order_z": 0} | arguments
+    wrong = {key: value for key, value in given.items() if value not in known.get(key, ())}
+    if wrong:
+        yield Reason(
+            f"resampling_fn_seg_kwargs {wrong}: the runtime knows is_seg True, orders 0 and 1, order_z 0 and "
+            "nnU-Net's threshold of 3.",
+            remedy,
+        )
+    yield from _label_rule()
+
+
+def _label_rule() -> Iterator[Reason]:
+    """Which label wins between two voxels depends on the version of batchgenerators."""
+    from importlib.metadata import version  # noqa: PLC0415
+    from inspect import signature  # noqa: PLC0415
+
+    from batchgenerators.augmentations.utils import resize_segmentation  # noqa: PLC0415
+
+    if "seg_tiebreak" not in signature(resize_segmentation).parameters:
+        yield Reason(
+            f"batchgenerators {version('batchgenerators')} resamples labels by a threshold; the runtime by "
+            "the largest share, as newer versions do.",
+            "Update batchgenerators (pip install -U batchgenerators), and export again.",
         )
 
 
@@ -287,8 +335,9 @@ def inference_plans(plans: dict[str, Any] | None, configuration: str) -> dict[st
         resolved = PlansManager(plans).get_configuration(configuration).configuration
     names = ("transpose_forward", "image_reader_writer", "label_manager")
     statistics = plans.get("foreground_intensity_properties_per_channel")
+    compared = (*_COMPARED, *(_NEEDED_BY_CASCADES if resolved.get("previous_stage") else ()))
     return {
-        **{key: resolved.get(key) for key in _COMPARED},
+        **{key: resolved.get(key) for key in compared},
         **{key: plans.get(key) for key in names},
         "foreground_intensity_properties": statistics
         or plans.get("foreground_intensity_properties_by_modality"),

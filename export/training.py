@@ -12,6 +12,7 @@ from .errors import ModelFolderError
 from .trainer_class import STOCK_TRAINER, our_configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .model_folder import ModelFolder
@@ -31,6 +32,22 @@ def training(model: ModelFolder) -> Training:
         validation_dice=validation_dice(model),
         **_loss(model.first.trainer, batch_dice=bool(model.configuration.configuration.get("batch_dice"))),
     )
+
+
+def joint_training(models: Sequence[ModelFolder]) -> Training:
+    """Training of an ensemble: what all models share. The validation of one is not that of the ensemble."""
+    known = [training(model) for model in models]
+    if len(known) == 1:
+        return known[0]
+    shared = {
+        name: value
+        for name, value in known[0]
+        if name != "validation_dice" and all(getattr(other, name) == value for other in known)
+    }
+    named = {
+        name: ", ".join(dict.fromkeys(getattr(one, name) for one in known)) for name in ("trainer", "dataset")
+    }
+    return Training(**(shared | named))
 
 
 def _loss(trainer: str, *, batch_dice: bool) -> dict[str, Any]:

@@ -5,26 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_losses.serve.bundle import Bundle, file_sha256
+from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.pipeline.segment import Segmenter
 
 from .agreement import disagreements
-from .errors import CheckpointMismatch, ExportError
-from .model_folder import DEFAULT_CHECKPOINT, read_model_folder
+from .errors import ExportError
+from .matching import match_members
 from .onnx_graph import TOLERANCE
 from .parity_case import compare_case
 from .parity_report import Verification, judge, store
-from .reference import reference_predictor
+from .postprocessing import read_postprocessing
+from .reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nnunet_losses.serve.backends import Backend
     from nnunet_losses.serve.formats import Case
-    from nnunet_losses.serve.schema import Fold
-
-    from .model_folder import ModelFolder
+    from nnunet_losses.serve.schema import KeepLargest
 
 # Tile logits, share of their range. OpenVINO's float32 convolutions were measured at up to 2.4e-5 of it; a
 # wrong axis or statistic makes 1e-2 and more.
@@ -32,11 +31,13 @@ TILE_TOLERANCES = {"CPUExecutionProvider": TOLERANCE}
 OTHER_TILE_TOLERANCE = 1e-4
 
 
-def verify_bundle(
+def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
     bundle_path: str | Path,
-    model_folder: str | Path,
+    model_folders: str | Path | Sequence[str | Path],
     images: Sequence[str | Path],
     *,
+    previous_stage: str | Path | None = None,
+    postprocessing: str | Path | None = None,
     folds: Sequence[int | str] | None = None,
     checkpoint: str | None = None,
     backend: Backend = "auto",
@@ -45,16 +46,20 @@ def verify_bundle(
 ) -> Verification:
     """Compare a bundle with nnU-Net's own predictor on the CPU (float32), and store the report in the bundle.
 
-    Compared are model.json with the model folder, the preprocessed images, the tiles and each fold's tile
-    logits, and the masks from files to files. It passes where model.json agrees, preprocessed images and tile
-    logits differ by no more than their tolerance, no voxel differs whose two best logits (nnU-Net's, on the
-    image's own grid) are more than 0.1 apart, and each label's Dice between the two masks, pooled over all
-    cases, is at least 0.9999.
+    Compared are model.json with the model folders, the preprocessed images, the tiles and each fold's tile
+    logits of every member, and the masks from files to files: for an ensemble with what ``nnUNetv2_ensemble``
+    makes of the predictions, for a cascade with both stages of nnU-Net, and postprocessed as by
+    ``nnUNetv2_apply_postprocessing``. It passes where model.json agrees, preprocessed images and tile logits
+    differ by no more than their tolerance, no voxel differs whose two best logits (nnU-Net's, on the image's
+    own grid) are more than 0.1 apart, and each label's Dice between the two masks, pooled over all cases, is
+    at least 0.9999.
 
     Args:
         bundle_path: folder or zip.
-        model_folder: the nnU-Net model folder that it was exported from.
+        model_folders: the nnU-Net model folder that it was exported from; all of an ensemble, in any order.
         images: folders and files, named as nnU-Net names them.
+        previous_stage: of a cascade, where it does not lie where nnU-Net puts it.
+        postprocessing: file that was exported with the bundle; needed for a bundle that has any.
         folds: the folds that the bundle is expected to hold; None for no expectation.
         checkpoint: name of the checkpoint file; None finds the one that was exported.
         backend: the runtime's engine.
@@ -65,54 +70,41 @@ def verify_bundle(
         Verdict and figures; ``parity.passed`` says whether the proof succeeded.
 
     Raises:
-        CheckpointMismatch: the model folder's checkpoints are not those of the bundle. Nothing is stored.
-        ExportError: the model folder cannot be read, or the report cannot be stored.
+        CheckpointMismatch: the model folders' checkpoints are not those of the bundle. Nothing is stored.
+        ExportError: a model folder cannot be read or is missing, or the report cannot be stored.
         Refusal: the bundle or the images cannot be read.
     """
     bundle = Bundle.load(bundle_path)
-    model = _matching_model(bundle, model_folder, folds=folds, checkpoint=checkpoint)
+    folders = [model_folders] if isinstance(model_folders, str | Path) else list(model_folders)
+    members = match_members(
+        bundle.description, folders, previous_stage=previous_stage, folds=folds, checkpoint=checkpoint
+    )
+    steps = _steps(bundle, postprocessing)
     cases = _complete_cases(bundle, images)
-    segmenter = Segmenter(bundle, backend=backend)
-    predictor = reference_predictor(model)
+    segmenter, reference = Segmenter(bundle, backend=backend), Reference(members, steps)
     tolerance = TILE_TOLERANCES.get(segmenter.provider, OTHER_TILE_TOLERANCE)
     results = []
     for index, case in enumerate(cases):
         if progress:
             progress(case.name, index, len(cases))
-        results.append(compare_case(case, segmenter, predictor, tile_tolerance=tolerance))
+        results.append(compare_case(case, segmenter, reference, tile_tolerance=tolerance))
     engine = f"{segmenter.provider}, {segmenter.precision}"
-    parity = judge(results, backend=engine, disagreements=disagreements(bundle.description, model))
-    verification = Verification(parity, tuple(results))
+    differing = disagreements(bundle.description, members, steps)
+    verification = Verification(judge(results, backend=engine, disagreements=differing), tuple(results))
     if write:
         store(Path(bundle_path), bundle, verification, tile_tolerance=tolerance)
     return verification
 
 
-def _matching_model(
-    bundle: Bundle, folder: str | Path, *, folds: Sequence[int | str] | None, checkpoint: str | None
-) -> ModelFolder:
-    """Read the folds that the bundle holds; their checkpoints must be the exported ones."""
-    held = bundle.description.members[0].folds
-    names = [fold.name for fold in held]
-    if folds and {str(fold) for fold in folds} != set(names):
-        wanted = " ".join(map(str, folds))
+def _steps(bundle: Bundle, postprocessing: str | Path | None) -> tuple[KeepLargest, ...]:
+    """Read the postprocessing file that the bundle was exported with."""
+    if postprocessing is not None:
+        return read_postprocessing(postprocessing)
+    if bundle.description.postprocessing:
         raise ExportError(
-            f"The bundle holds folds {' '.join(names)}, not {wanted}. Leave --folds out, or export again."
+            "The bundle postprocesses its masks. Pass the file that it was exported with: --postprocessing."
         )
-    file = checkpoint or _exported_checkpoint(Path(folder), held[0])
-    model = read_model_folder(folder, folds=names, checkpoint=file)
-    for fold, found in zip(held, model.checkpoints, strict=True):
-        if fold.checkpoint_sha256 != found.sha256:
-            raise CheckpointMismatch(fold.name, found.path, fold.checkpoint_sha256, found.sha256)
-    return model
-
-
-def _exported_checkpoint(folder: Path, fold: Fold) -> str:
-    """Find the name of the checkpoint file that was exported, by its hash."""
-    for path in sorted((folder / f"fold_{fold.name}").glob("*.pth")):
-        if file_sha256(path) == fold.checkpoint_sha256:
-            return path.name
-    return DEFAULT_CHECKPOINT
+    return ()
 
 
 def _complete_cases(bundle: Bundle, images: Sequence[str | Path]) -> list[Case]:
