@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nnunet_losses.serve.schema import Variant
+
 
 class ExportError(Exception):
     """The export or the proof cannot be done; the message says why and what to do."""
@@ -58,3 +60,21 @@ class ExportRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a 
         which = "This model" if folder is None else f"The model {folder}"
         super().__init__(f"{which} cannot be exported faithfully:\n{lines}")
         self.reasons = tuple(reasons)
+
+
+class VariantRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a fault of the program
+    """A reduced precision changes masks too much on the user's images.
+
+    Attributes:
+        variant: what was measured.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        reasons = "\n".join(f"- {failure}" for failure in variant.evidence.failures)
+        advice = "" if variant.evidence.with_labels else " Reference labels (--labels) prove more than masks."
+        super().__init__(
+            f"{variant.precision.value} is not kept. On {variant.evidence.cases} images:\n{reasons}\n"
+            f"Use float32, or measure on more images.{advice} --force keeps it nevertheless: "
+            "then it is used only where it is asked for, and every answer says so."
+        )
+        self.variant = variant
