@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from contextlib import contextmanager
@@ -61,6 +62,14 @@ def _put_in_place(content: Path, target: Path, scratch: Path) -> None:
     if target.exists():
         target.rename(scratch / "replaced")
     content.rename(target)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, or a copy where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_zip(folder: Path, archive: Path) -> None:

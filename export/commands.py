@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _FOLDS = "--folds"
 _NEEDED = ("torch", "nnunetv2", "onnx", "onnxscript", "onnxruntime")
+_NEEDED_BY_VARIANTS = ("onnx", "onnxruntime")
 _DAMAGED = ("bundle.hash_mismatch", "bundle.unsupported")  # then parity has failed, whatever the images say
 
 
@@ -92,6 +94,39 @@ Postprocessing = Annotated[
 ]
 
 
+class VariantName(StrEnum):
+    """Reduced precisions."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+CalibrationImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibration-images",
+        metavar="FOLDER",
+        help="Images on which a reduced precision must agree with float32, named as nnU-Net names them; "
+        "repeatable. Take images that the model was not trained on.",
+    ),
+]
+CalibrationLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration-labels",
+        metavar="FOLDER",
+        help="Reference labels of these images: then Dice against them is what must not drop.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Keep a reduced precision that failed; it is used on demand alone, with a warning."
+    ),
+]
+
+
 @_many_folds
 def export_command(
     model_folder: ModelFolders,
@@ -103,6 +138,13 @@ def export_command(
     checkpoint: Annotated[str, typer.Option(help="Checkpoint file of each fold.")] = "checkpoint_final.pth",
     name: Annotated[str | None, typer.Option(help="The model's name.", show_default="the bundle's")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    variant: Annotated[
+        list[VariantName] | None,
+        typer.Option(help="Also prove and add a reduced precision, see `nnunet-losses variant`; repeatable."),
+    ] = None,
+    calibration_images: CalibrationImages = None,
+    calibration_labels: CalibrationLabels = None,
+    force: Force = False,
 ) -> None:
     """Export a trained nnU-Net model to a bundle that runs without PyTorch and without nnU-Net.
 
@@ -112,6 +154,8 @@ def export_command(
     What cannot be carried over faithfully is refused by name. Prove the result with: nnunet-losses verify.
     """
     _require_extra()
+    if bool(variant) != bool(calibration_images):
+        _stop("--variant and --calibration-images go together: a reduced precision is kept by proof.", 2)
     from .bundle_writer import export_bundle
     from .console import steps
     from .errors import ExportError, ExportRefused, GraphError
@@ -134,6 +178,66 @@ def export_command(
     except ExportError as error:
         _stop(str(error), 2)
     typer.echo(written)
+    for reduced in variant or ():
+        _add_variant(written, reduced, calibration_images or [], calibration_labels, force=force)
+
+
+def variant_command(
+    bundle: Annotated[Path, typer.Argument(help="What nnunet-losses export wrote: a folder or an archive.")],
+    precision: Annotated[VariantName, typer.Argument(help="The reduced precision.")],
+    *,
+    calibration_images: CalibrationImages = None,
+    calibration_labels: CalibrationLabels = None,
+    force: Force = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network.", show_default="all cores")
+    ] = None,
+) -> None:
+    """Let a bundle run in a reduced precision, if that does no harm on your images.
+
+    Every image is segmented in float32 and in the reduced precision. A label that loses more than 0.001 of
+    its mean Dice, or agrees too little with float32, refuses the variant. The evidence goes into the bundle;
+    from then on predictions use the fastest proven precision that the machine has. Needs neither PyTorch nor
+    nnU-Net. Exits with 1 where the variant is refused, with 2 otherwise on errors.
+    """
+    _require_extra(_NEEDED_BY_VARIANTS)
+    if not calibration_images:
+        _stop("Name images with --calibration-images FOLDER: a reduced precision is kept by proof.", 2)
+    _add_variant(bundle, precision, calibration_images, calibration_labels, force=force, threads=threads)
+
+
+def _add_variant(
+    bundle: Path,
+    name: VariantName,
+    images: list[Path],
+    labels: Path | None,
+    *,
+    force: bool,
+    threads: int | None = None,
+) -> None:
+    from nnunet_losses.serve.errors import Refusal
+
+    from .console import print_variant, steps
+    from .errors import ExportError, VariantRefused
+    from .variants import PRECISIONS, add_variant
+
+    try:
+        with steps() as progress:
+            made = add_variant(
+                bundle,
+                PRECISIONS[name.value],
+                images,
+                labels=labels,
+                force=force,
+                threads=threads,
+                progress=progress,
+            )
+    except VariantRefused as refused:
+        print_variant(refused.variant)
+        _stop(str(refused), 1)
+    except (ExportError, Refusal) as error:
+        _stop(str(error), 2)
+    print_variant(made)
 
 
 @_many_folds
@@ -217,11 +321,11 @@ def _checked_backend(backend: str) -> Any:
     return backend
 
 
-def _require_extra() -> None:
+def _require_extra(needed: Sequence[str] = _NEEDED) -> None:
     """Say at once what is not installed, in the words of a command that mends it."""
     from importlib.util import find_spec
 
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         _stop(f'This needs {", ".join(missing)}. Install it with: pip install "nnunet-losses[export,cpu]"', 2)
 

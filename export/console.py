@@ -21,6 +21,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nnunet_losses.serve.schema import LabelEvidence, Variant
+
     from .parity_case import CaseParity
     from .parity_report import Verification
 
@@ -105,4 +107,39 @@ def _row(case: CaseParity) -> tuple[str, ...]:
         f"{case.differing_voxels}",
         f"{case.differing_voxels_beyond_margin}",
         "yes" if case.identical_files else "no",
+    )
+
+
+def print_variant(variant: Variant) -> None:
+    """Print the evidence label by label, and what became of the variant."""
+    evidence = variant.evidence
+    table = Table("label", "cases", "Dice against float32", "least", "Dice lost", "worst case")
+    for label in evidence.labels:
+        table.add_row(*_evidence_row(label))
+    console = Console()
+    console.print(table)
+    lost = "against the reference labels" if evidence.with_labels else "against the float32 masks"
+    console.print(
+        f"{variant.precision.value} ({evidence.engine}) on {evidence.cases} images: "
+        f"{evidence.differing_voxels} of {evidence.voxels} voxels differ from float32 "
+        f"({evidence.reference_engine}); Dice lost is {lost}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if evidence.passed:
+        console.print("[green]Kept[/green]: predictions use it where the machine has it.", highlight=False)
+    elif variant.forced:
+        console.print("[red]Kept by force[/red]: only --precision uses it, with a warning.", highlight=False)
+
+
+def _evidence_row(label: LabelEvidence) -> tuple[str, ...]:
+    if label.agreement is None or label.drop is None or label.largest_drop is None:
+        return label.label, "0", "-", "-", "-", "-"
+    return (
+        label.label,
+        f"{label.cases}",
+        f"{label.agreement:.5f}",
+        f"{label.least_agreement:.5f}",
+        f"{label.drop:.5f}",
+        f"{label.largest_drop:.5f} ({label.worst_case})",
     )

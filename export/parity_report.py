@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nnunet_losses.serve.bundle import DESCRIPTION, SUMS
 from nnunet_losses.serve.schema import Parity
 
-from .bundle_files import whole_or_nothing
+from .bundle_files import link_or_copy, whole_or_nothing
 from .bundle_writer import CARD, write_description
 from .errors import ExportError
 from .parity_case import MARGIN, PREPROCESSING_TOLERANCE, CaseParity, Overlap
@@ -83,7 +82,7 @@ def store(path: Path, bundle: Bundle, verification: Verification, *, tile_tolera
     try:
         with whole_or_nothing(path, overwrite=True) as folder:
             shutil.copytree(
-                bundle.root, folder, ignore=rewritten, copy_function=_link_or_copy, dirs_exist_ok=True
+                bundle.root, folder, ignore=rewritten, copy_function=link_or_copy, dirs_exist_ok=True
             )
             (folder / REPORT).write_text(json.dumps(_plain(verification, tile_tolerance), indent=2) + "\n")
             write_description(folder, bundle.description.model_copy(update={"parity": verification.parity}))
@@ -105,10 +104,3 @@ def _plain(verification: Verification, tolerance: float) -> dict[str, Any]:
         },
         "cases": [case.plain() for case in verification.cases],
     }
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

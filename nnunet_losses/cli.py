@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, str] = {
     "list": "nnunet_losses.trainers.commands:list_command",
+    "describe": "nnunet_losses.trainers.commands:describe_command",
     "env": "nnunet_losses.trainers.commands:env_command",
     "enable": "nnunet_losses.trainers.commands:enable_command",
     "disable": "nnunet_losses.trainers.commands:disable_command",
     "doctor": "nnunet_losses.trainers.commands:doctor_command",
     "phantom": "nnunet_losses.commands:phantom_command",
     "export": "nnunet_losses.export.commands:export_command",
+    "variant": "nnunet_losses.export.commands:variant_command",
     "verify": "nnunet_losses.export.commands:verify_command",
     "predict": "nnunet_losses.serve.commands:predict_command",
     "inspect": "nnunet_losses.serve.commands:inspect_command",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.schema import Precision
 
-from .opening import Backend, PrecisionChoice, candidates, open_network
+from .opening import PROVIDERS, Backend, PrecisionChoice, candidates, open_network
 from .processor import native_precisions
 
 if TYPE_CHECKING:
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
     from .network import TileNetwork
 
-# engines that reduce the float32 file by themselves: no file is needed, a proof is
+# engines that reduce the float32 file by themselves; all others need a file
 _BY_FLAG = {
     Precision.BFLOAT16: ("openvino",),
     Precision.FLOAT16: ("openvino", "tensorrt"),
     Precision.INT8: (),
 }
-_BY_FILE = {Precision.BFLOAT16: (), Precision.FLOAT16: ("cuda",), Precision.INT8: ("cpu",)}
 # what is faster than float32, the fastest first; CUDA is faster than any processor
 _ORDER: tuple[tuple[Backend, Precision], ...] = (
     ("tensorrt", Precision.FLOAT16),
@@ -37,6 +36,7 @@ _ORDER: tuple[tuple[Backend, Precision], ...] = (
     ("cpu", Precision.INT8),
     ("openvino", Precision.FLOAT32),
     ("cpu", Precision.FLOAT32),
+    ("cpu", Precision.FLOAT16),  # slow; for measuring it where there is no GPU
 )
 
 
@@ -111,7 +111,7 @@ class NetworkOpener:
         if used.precision is Precision.FLOAT32:
             return ()
         variant = variant_of(self.bundle.description, used.precision)
-        return tuple(_remarks(used.precision, variant))
+        return tuple(_remarks(used, variant))
 
     def _open(self, choice: Choice, member: Member, fold: Fold) -> TileNetwork:
         file = _file(self.bundle.description, choice, member, fold)
@@ -154,12 +154,17 @@ def variant_of(description: ModelDescription, precision: Precision) -> Variant |
 
 
 def _is_safe(description: ModelDescription, choice: Choice) -> bool:
-    """Whether it may be used unasked: float32, or what is proven, and native to this processor."""
+    """Whether it may be used unasked: float32, or what is proven for this engine, and native here."""
     if choice.precision is Precision.FLOAT32:
         return True
     variant = variant_of(description, choice.precision)
-    is_native = choice.backend != "openvino" or choice.precision in native_precisions()
-    return variant is not None and variant.evidence.passed and is_native
+    is_native = choice.backend in ("cuda", "tensorrt") or choice.precision in native_precisions()
+    return variant is not None and is_native and _is_proof(variant, PROVIDERS[choice.backend])
+
+
+def _is_proof(variant: Variant, provider: str) -> bool:
+    """Whether the evidence passed, and with this very engine: another one rounds in other places."""
+    return variant.evidence.passed and variant.evidence.engine == provider
 
 
 def _lacks_file(description: ModelDescription, choice: Choice) -> bool:
@@ -182,7 +187,8 @@ def _file(description: ModelDescription, choice: Choice, member: Member, fold: F
     )
 
 
-def _remarks(precision: Precision, variant: Variant | None) -> Iterator[tuple[str, str]]:
+def _remarks(choice: Choice, variant: Variant | None) -> Iterator[tuple[str, str]]:
+    precision, provider = choice.precision, PROVIDERS[choice.backend]
     if variant is None:
         text = (
             f"The network ran in {precision.value}, as was asked for. What that does to the masks has not "
@@ -193,6 +199,12 @@ def _remarks(precision: Precision, variant: Variant | None) -> Iterator[tuple[st
         failures = "; ".join(variant.evidence.failures)
         text = f"The network ran in {precision.value}, which failed its proof and was forced: {failures}."
         yield "precision.forced", text
+    elif not _is_proof(variant, provider):
+        text = (
+            f"The network ran in {precision.value} with {provider}; that this does no harm was measured with "
+            f"{variant.evidence.engine}."
+        )
+        yield "precision.proven_elsewhere", text
 
 
 def _nothing_fits(

@@ -20,7 +20,8 @@ Backend = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 # folder in which engines keep what they compile; TensorRT needs minutes for it
 CACHE_VARIABLE = "NNUNET_LOSSES_ENGINE_CACHE"
-_PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
+# what networks report as their provider
+PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT, "openvino": "OpenVINO CPU"}
 
 
 def open_network(
@@ -76,5 +77,5 @@ def _open(path: Path, backend: Backend, precision: Precision, threads: int) -> T
     folder = None if not cache else Path(cache)
     if backend == "openvino":
         return OpenVinoNetwork(path, threads=threads, precision=precision, cache=folder)
-    provider = _PROVIDERS[backend]
+    provider = PROVIDERS[backend]
     return OnnxRuntimeNetwork(path, provider=provider, threads=threads, precision=precision, cache=folder)

@@ -12,16 +12,17 @@ _CPUINFO = Path("/proc/cpuinfo")
 _INSTRUCTIONS = {
     Precision.BFLOAT16: {"amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"},
     Precision.FLOAT16: {"amx_fp16", "avx512_fp16", "asimdhp"},
+    Precision.INT8: {"amx_int8", "avx512_vnni", "avx_vnni", "asimddp"},
 }
 
 
 @cache
 def native_precisions(cpuinfo: Path = _CPUINFO) -> frozenset[Precision]:
-    """Floating point precisions that the processor has instructions for.
+    """Precisions that the processor has instructions for.
 
     Engines do not say: OpenVINO lists bfloat16 on every processor with AVX-512, and emulates it, slower than
-    float32, where the instructions are missing. Where the processor cannot be asked (not Linux), float32
-    alone is certain.
+    float32, where the instructions are missing; without those for int8, sums of products may overflow. Where
+    the processor cannot be asked (not Linux), float32 alone is certain.
 
     Args:
         cpuinfo: Linux's description of the processor.
