@@ -10,6 +10,7 @@ from torch import Tensor
 from .compound import dice_ce_loss
 from .dice import dice_loss
 from .overlap import ratio
+from .soft_skeleton import skeleton_precision
 from .spatial import SpatialLoss, foreground
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ def cldice_score(inputs: Inputs, skeleton: Tensor, *, iterations: int, smooth: f
         smooth: epsilon, once in numerator and denominator of Tp and of Ts.
     """
     probabilities, truth = (foreground(inputs, item) for item in (inputs.probabilities, inputs.truth))
-    predicted = soft_skeleton(probabilities, iterations)
-    precision = _inside(predicted, truth, smooth)
+    precision = skeleton_precision(probabilities, truth, iterations=iterations, smooth=smooth)
     sensitivity = _inside(skeleton.to(probabilities.dtype), probabilities, smooth)
     together = precision + sensitivity
     return 2 * precision * sensitivity / together.clamp_min(torch.finfo(together.dtype).tiny)
@@ -50,50 +50,9 @@ def skeleton_recall_loss(inputs: Inputs, tube: Tensor, *, smooth: float) -> Tens
     return 1 - _inside(truth * tube, probabilities, smooth).mean()
 
 
-def soft_skeleton(values: Tensor, iterations: int) -> Tensor:
-    """The differentiable soft skeleton of probabilities (B, F, *S); outside the patch nothing counts.
-
-    Example:
-        >>> bar = torch.zeros(1, 1, 3, 7)
-        >>> bar[..., 1, 1:6] = 0.5
-        >>> soft_skeleton(bar, iterations=2)[0, 0, 1]
-        tensor([0.0000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.0000])
-    """
-    eroded = _cross_minimum(values)
-    skeleton = (values - _cube_maximum(eroded)).relu()
-    for _ in range(iterations):
-        values, eroded = eroded, _cross_minimum(eroded)
-        ridge = (values - _cube_maximum(eroded)).relu()
-        skeleton = skeleton + (ridge - skeleton * ridge).relu()
-    return skeleton
-
-
 def _inside(weights: Tensor, values: Tensor, smooth: float) -> Tensor:
     shared = (weights * values).flatten(2).sum(2)
     return ratio(shared + smooth, weights.flatten(2).sum(2) + smooth)
-
-
-def _cross_minimum(values: Tensor) -> Tensor:
-    result = values
-    for axis in range(2, values.ndim):
-        result = torch.minimum(result, -_line_maximum(-values, axis))
-    return result
-
-
-def _cube_maximum(values: Tensor) -> Tensor:
-    for axis in range(2, values.ndim):
-        values = _line_maximum(values, axis)
-    return values
-
-
-def _line_maximum(values: Tensor, axis: int) -> Tensor:
-    """Maximum over a voxel and its two neighbours along an axis."""
-    size = values.shape[axis]
-    if size == 1:
-        return values
-    pairs = torch.maximum(values.narrow(axis, 0, size - 1), values.narrow(axis, 1, size - 1))
-    inner = torch.maximum(pairs.narrow(axis, 0, size - 2), pairs.narrow(axis, 1, size - 2))
-    return torch.cat([pairs.narrow(axis, 0, 1), inner, pairs.narrow(axis, size - 2, 1)], axis)
 
 
 class ClDiceLoss(SpatialLoss):

@@ -13,7 +13,7 @@ from nnunet_losses import geometry
 from nnunet_losses.boundary_dou import boundary_sizes
 from nnunet_losses.geometry import morphology
 from nnunet_losses.prediction_distance import REACH, mask_distance, near_distance
-from nnunet_losses.topology import soft_skeleton
+from nnunet_losses.soft_skeleton import soft_skeleton
 
 from . import brute_force
 
