@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .bundle import Bundle
     from .predictor import Predictor
 
+# What a reduced precision may do to the golden tile's logits. Measured on a trained network: bfloat16 0.003,
+# int8 0.025 of their range; its own proof is the bundle's evidence.
+_REDUCED_TOLERANCES = {"bfloat16": 0.02, "float16": 0.005, "int8": 0.1}
+
 
 @dataclass(frozen=True)
 class SelfTestReport:
@@ -67,8 +71,9 @@ def run_self_test(predictor: Predictor) -> SelfTestReport:
     start = perf_counter()
     tile_difference = _tile_difference(segmenter)
     expected, mask, margins = _masks(segmenter)
+    tolerance, margin = _limits(segmenter)
     differs = mask != expected
-    beyond = differs & (margins > segmenter.bundle.description.golden.margin)
+    beyond = differs & (margins > margin)
     report = SelfTestReport(
         tile_difference=tile_difference,
         voxels=int(mask.size),
@@ -77,8 +82,18 @@ def run_self_test(predictor: Predictor) -> SelfTestReport:
         provider=segmenter.provider,
         seconds=round(perf_counter() - start, 3),
     )
-    _require_agreement(report, segmenter.bundle)
+    _require_agreement(report, tolerance)
     return report
+
+
+def _limits(segmenter: Segmenter) -> tuple[float, float]:
+    """Allowed difference of logits (share of their range), and the margin beyond which voxels must agree."""
+    golden = segmenter.bundle.description.golden
+    reduced = _REDUCED_TOLERANCES.get(segmenter.precision)
+    if reduced is None:
+        return golden.logits_tolerance, golden.margin
+    expected = _array(segmenter.bundle, golden.tile_logits)
+    return reduced, max(golden.margin, 2 * reduced * float(np.ptp(expected)))
 
 
 def _tile_difference(segmenter: Segmenter) -> float:
@@ -118,17 +133,16 @@ def _masks(segmenter: Segmenter) -> tuple[NDArray[np.int64], NDArray[Any], NDArr
     return expected, mask, segmenter.margins(found)
 
 
-def _require_agreement(report: SelfTestReport, bundle: Bundle) -> None:
-    golden = bundle.description.golden
+def _require_agreement(report: SelfTestReport, tolerance: float) -> None:
     # written so that NaN fails, too
-    if report.tile_difference <= golden.logits_tolerance and report.differing_beyond_margin == 0:
+    if report.tile_difference <= tolerance and report.differing_beyond_margin == 0:
         return
     raise _failed(
-        f"Logits differ by {report.tile_difference:.3g} of their range ({golden.logits_tolerance:g} are "
+        f"Logits differ by {report.tile_difference:.3g} of their range ({tolerance:g} are "
         f"allowed); {report.differing_beyond_margin} of {report.voxels} voxels differ where the decision "
         "was clear.",
         observed=asdict(report),
-        expected={"tile_difference_at_most": golden.logits_tolerance, "differing_beyond_margin": 0},
+        expected={"tile_difference_at_most": tolerance, "differing_beyond_margin": 0},
     )
 
 
