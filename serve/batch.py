@@ -1,8 +1,10 @@
-"""Many cases, one after the other: whatever happens to one does not stop the rest."""
+"""Many cases: whatever happens to one does not stop the rest."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -10,15 +12,31 @@ from pydantic import ValidationError
 from .answer import Answer, Outcome
 from .errors import Refusal
 from .formats import Case, Incomplete, write_text
+from .memory_gate import MemoryGate
 from .predictor import Written, problem_of
+from .safety.memory import available_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from .course import Course
     from .predictor import Predictor
 
 ANSWERED, FAILED, REJECTED = 0, 1, 3  # exit codes; 2 is a wrong command line
+STOPPED = 130  # by Ctrl-C, as shells have it
+
+
+class Stopped(Exception):  # noqa: N818 - somebody's wish, no error
+    """Ctrl-C ended a run.
+
+    Attributes:
+        results: of the cases that were answered before.
+    """
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        super().__init__(f"stopped after {len(results)} cases")
+        self.results = tuple(results)
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,23 @@ class Result:
         }
 
 
+@dataclass(eq=False)
+class _Turn:
+    """One case on its way through the three steps.
+
+    Attributes:
+        case: what is to be answered.
+        course: what is known of it, once it was prepared.
+        refusal: why there will be no answer.
+        kept: an earlier run's answer.
+    """
+
+    case: Case | Incomplete
+    course: Course | None = None
+    refusal: Refusal | None = None
+    kept: Result | None = None
+
+
 @dataclass(frozen=True)
 class Batch:
     """How cases are answered into a folder.
@@ -68,35 +103,101 @@ class Batch:
         predictor: the model.
         folder: for masks, answers and problems.
         overwrite: whether cases that were answered before are answered again.
+        overlap: read and preprocess the next case, and write the one before, while the network works on this
+            one. There are three cases in memory then at most, fewer where it does not suffice for three.
+            The answers are the same but for their timings.
     """
 
     predictor: Predictor
     folder: Path
     overwrite: bool = True
+    overlap: bool = True
 
     def run(
         self, cases: Sequence[Case | Incomplete], *, progress: Callable[[int, int], None] | None = None
-    ) -> Iterator[Result]:
-        """Answer the cases, yielding each result as it comes.
+    ) -> Generator[Result]:
+        """Answer the cases, yielding each result, in their order, once its files are written.
+
+        Whatever ends the iteration early (an exception of ``progress``, Ctrl-C) lets the threads finish what
+        they have begun: there are no half-written files.
+
+        Args:
+            cases: to answer.
+            progress: called with (tiles done, tiles to do) of the case at the network, in this thread.
 
         Raises:
             OSError: where the folder cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.overlap and len(cases) > 1:
+            yield from self._run_overlapping(cases, progress)
+            return
         for case in cases:
-            kept = None if self.overwrite else self._earlier(case.name)
-            yield kept or self._answer(case, progress)
+            yield self._finish(self._infer(self._prepare(case), progress))
 
-    def _answer(self, case: Case | Incomplete, progress: Callable[[int, int], None] | None) -> Result:
+    def _run_overlapping(
+        self, cases: Sequence[Case | Incomplete], progress: Callable[[int, int], None] | None
+    ) -> Generator[Result]:
+        gate = MemoryGate(self._memory)
+        with ThreadPoolExecutor(1, "prepare") as ahead, ThreadPoolExecutor(1, "finish") as behind, gate:
+            coming = ahead.submit(self._prepare, cases[0], gate)
+            leaving: Future[Result] | None = None
+            for case in (*cases[1:], None):
+                turn = coming.result()
+                if case is not None:
+                    coming = ahead.submit(self._prepare, case, gate)
+                self._infer(turn, progress)
+                if leaving is not None:
+                    yield leaving.result()
+                leaving = behind.submit(self._finish, turn, gate)
+                del turn  # it is the finishing thread's now: nothing may keep its arrays alive
+            assert leaving is not None, "there is at least one case"
+            yield leaving.result()
+
+    def _memory(self) -> int:
+        """Bytes that all cases in memory may need together."""
+        budget = self.predictor.limits.memory_bytes
+        return available_memory() if budget is None else budget
+
+    def _prepare(self, case: Case | Incomplete, gate: MemoryGate | None = None) -> _Turn:
+        if not self.overwrite and (earlier := self._earlier(case.name)):
+            return _Turn(case, kept=earlier)
+        if isinstance(case, Incomplete):
+            return _Turn(case, refusal=case.refusal)
+        self.predictor.make_room(case, self.folder)
+        admit = None if gate is None else partial(gate.enter, case.name)
         try:
-            if isinstance(case, Incomplete):
-                return Result(
-                    case.name, self.predictor.reject_to_folder(case.name, case.refusal, self.folder)
-                )
-            return Result(case.name, self.predictor.predict_to_folder(case, self.folder, progress=progress))
+            return _Turn(case, self.predictor.prepare(case, admit=admit))
         except Refusal as refusal:
-            self._write_problem(case.name, refusal)
-            return Result(case.name, refusal=refusal)
+            return _Turn(case, refusal=refusal)
+
+    def _infer(self, turn: _Turn, progress: Callable[[int, int], None] | None) -> _Turn:
+        if turn.course is not None:
+            try:
+                self.predictor.infer(turn.course, progress=progress)
+            except Refusal as refusal:
+                turn.refusal, turn.course = refusal, None
+        return turn
+
+    def _finish(self, turn: _Turn, gate: MemoryGate | None = None) -> Result:
+        try:
+            return turn.kept or self._written(turn)
+        except Refusal as refusal:
+            self._write_problem(turn.case.name, refusal)
+            return Result(turn.case.name, refusal=refusal)
+        finally:
+            turn.course = None
+            if gate is not None:
+                gate.leave(turn.case.name)
+
+    def _written(self, turn: _Turn) -> Result:
+        name = turn.case.name
+        if turn.refusal is not None and isinstance(turn.case, Incomplete):
+            return Result(name, self.predictor.reject_to_folder(name, turn.refusal, self.folder))
+        if turn.refusal is not None:
+            raise turn.refusal
+        assert turn.course is not None, "prepared before"
+        return Result(name, self.predictor.write(self.predictor.conclude(turn.course), self.folder))
 
     def _write_problem(self, case: str, refusal: Refusal) -> None:
         self.predictor.remove_results(case, self.folder)

@@ -77,10 +77,12 @@ def predict_command(
     Exit code 2: the command line is wrong.
 
     Exit code 3: some images are not what the model was made for; the answer says why.
+
+    Exit code 130: stopped by Ctrl-C; the files that were written are whole.
     """
-    from .batch import Batch
+    from .batch import Batch, Stopped
     from .bundle import Bundle
-    from .console import report, run_with_progress
+    from .console import report, report_stopped, run_with_progress
     from .errors import Refusal
     from .predictor import Predictor
 
@@ -105,6 +107,8 @@ def predict_command(
         _stop(refusal, as_json=as_json)
     except OSError as error:
         raise typer.BadParameter(f"{output} cannot be written to: {error.strerror}.") from error
+    except Stopped as stopped:
+        raise typer.Exit(report_stopped(stopped, as_json=as_json)) from stopped
     raise typer.Exit(report(results, as_json=as_json))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .batch import exit_code
+from .batch import STOPPED, Stopped, exit_code
 from .predictor import problem_of
 
 if TYPE_CHECKING:
@@ -27,19 +28,28 @@ STYLES = {"segmented": "green", "empty": "cyan", "rejected": "yellow", "failed":
 
 
 def run_with_progress(batch: Batch, cases: Sequence[Case | Incomplete]) -> list[Result]:
-    """Answer cases under a progress bar on the error stream: cases, and the tiles of the present one."""
+    """Answer cases under a progress bar on the error stream: cases, and the tiles of the present one.
+
+    Raises:
+        Stopped: Ctrl-C was pressed; what was begun has been written to its end.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         all_cases = progress.add_task("cases", total=len(cases))
         tiles = progress.add_task("tiles", total=None)
-        results = []
-        for result in batch.run(
-            cases, progress=lambda done, total: progress.update(tiles, completed=done, total=total)
-        ):
-            results.append(result)
-            progress.advance(all_cases)
-            progress.reset(tiles, total=None)
+        results: list[Result] = []
+
+        def count(done: int, total: int) -> None:
+            progress.update(tiles, completed=done, total=total)
+
+        try:
+            with closing(batch.run(cases, progress=count)) as running:
+                for result in running:
+                    results.append(result)
+                    progress.advance(all_cases)
+        except KeyboardInterrupt:
+            raise Stopped(results) from None
     return results
 
 
@@ -51,6 +61,15 @@ def report(results: Sequence[Result], *, as_json: bool) -> int:
     else:
         Console().print(_summary(results))
     return code
+
+
+def report_stopped(stopped: Stopped, *, as_json: bool) -> int:
+    """Print what was answered before Ctrl-C; returns the exit code."""
+    report(stopped.results, as_json=as_json)
+    Console(stderr=True).print(
+        "Stopped. What the output folder holds is whole; run with --no-overwrite to go on."
+    )
+    return STOPPED
 
 
 def print_json(content: Any) -> None:

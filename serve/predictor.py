@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .answer import (
     Answer,
@@ -21,11 +20,12 @@ from .answer import (
     Warning_,
 )
 from .bundle import file_sha256
+from .course import Course, Engine, StagedEngine
 from .errors import Code, Refusal
 from .formats import Case, Limits, companions, read_image, write_mask, write_text
 from .measure import measure_labels
 from .pipeline.segment import Segmentation, Segmenter
-from .safety.contract import check_contract
+from .safety.contract import check_contract, memory_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,21 +39,6 @@ if TYPE_CHECKING:
     from .schema import ModelDescription
 
     Progress = Callable[[int, int], None]
-
-
-class Engine(Protocol):
-    """What turns an image into a mask: ``Segmenter``, or a stand-in for it."""
-
-    @property
-    def provider(self) -> str:
-        """Engine truly in use."""
-
-    @property
-    def precision(self) -> str:
-        """Precision that it computes with."""
-
-    def segment(self, image: Image, *, progress: Progress | None = None) -> Segmentation:
-        """Segment an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,24 +65,8 @@ class Written:
     mask_file: Path | None
 
 
-@dataclass
-class _Course:
-    """What is known of a case so far, for whatever answer it ends in."""
-
-    case: str
-    image: Image | None = None
-    warnings: list[Warning_] = field(default_factory=list)
-    timings: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=perf_counter)
-
-    def stage(self, name: str) -> None:
-        now = perf_counter()
-        self.timings[name] = now - self.began
-        self.began = now
-
-
 class Predictor:
-    """Answers cases with one bundle. One case at a time; not for several threads at once.
+    """Answers cases with one bundle. One case at a time at the networks; see ``Batch`` for many.
 
     Args:
         bundle: the model.
@@ -145,22 +114,70 @@ class Predictor:
         Raises:
             Refusal: for files that cannot be read or trusted, and for engines that fail.
         """
-        course = _Course(case.name)
-        try:
+        course = self.prepare(case)
+        self.infer(course, progress=progress)
+        return self.conclude(course)
+
+    def prepare(self, case: Case, *, admit: Callable[[int], None] | None = None) -> Course:
+        """First part of ``predict``: read, examine, preprocess. The parts of several cases may overlap.
+
+        Args:
+            case: name and files.
+            admit: called with the bytes that the case will need, once these are known; may wait.
+
+        Raises:
+            Refusal: for files that cannot be read or trusted.
+        """
+        course = Course(case.name)
+        with course.watched():
             self._read(case, course)
-            image = self._examined(course)
-            segmentation = self.engine.segment(image, progress=progress)
-        except Refusal as refusal:
-            if not refusal.is_contract_breach:
-                raise
-            return Prediction(self._rejected(course, refusal), None, course.image)
-        except MemoryError as error:
-            raise _out_of_memory(case.name) from error
-        return Prediction(self._answered(course, image, segmentation), segmentation.mask, image)
+            assert course.image is not None, "just read"
+            if admit is not None:
+                admit(memory_needed(course.image, self.bundle.description))
+                course.begin()
+            self._examine(course, course.image)
+            if isinstance(self.engine, StagedEngine):
+                course.prepared = self.engine.prepare(course.image)
+                course.stage("preprocess")
+        return course
+
+    def infer(self, course: Course, *, progress: Progress | None = None) -> None:
+        """Second part of ``predict``: run the networks, one case at a time.
+
+        Raises:
+            Refusal: for engines that fail.
+        """
+        if course.breach is not None:
+            return
+        assert course.image is not None, "prepared before"
+        with course.watched():
+            if isinstance(self.engine, StagedEngine):
+                prepared, course.prepared = course.prepared, None
+                course.found = self.engine.vote(course.image, progress=progress, prepared=prepared)
+            else:
+                course.found = self.engine.segment(course.image, progress=progress)
+
+    def conclude(self, course: Course) -> Prediction:
+        """Last part of ``predict``: decide for labels, measure, state.
+
+        Raises:
+            Refusal: where the memory does not suffice.
+        """
+        with course.watched():
+            if course.breach is None:
+                assert course.image is not None, "prepared before"
+                found, course.found = course.found, None
+                staged = isinstance(self.engine, StagedEngine)
+                segmentation = self.engine.conclude(found) if staged else found
+                return Prediction(
+                    self._answered(course, course.image, segmentation), segmentation.mask, course.image
+                )
+        assert course.breach is not None, "else it was answered"
+        return Prediction(self._rejected(course, course.breach), None, course.image)
 
     def rejection(self, case: str, refusal: Refusal) -> Answer:
         """Answer a case that was refused before there was an image, such as one with a channel missing."""
-        return self._rejected(_Course(case), refusal)
+        return self._rejected(Course(case), refusal)
 
     def predict_to_folder(self, case: Case, folder: Path, *, progress: Progress | None = None) -> Written:
         """Answer one case, and write ``CASE.json`` and, unless it was rejected, the mask beside it.
@@ -173,10 +190,19 @@ class Predictor:
             ValueError: where the mask would overwrite an input file.
             OSError: where the folder cannot be written to.
         """
+        self.make_room(case, folder)
+        return self.write(self.predict(case, progress=progress), folder)
+
+    def make_room(self, case: Case, folder: Path) -> None:
+        """Make the folder, and remove an earlier run's files of the case from it.
+
+        Raises:
+            ValueError: where the mask would overwrite an input file.
+            OSError: where the folder cannot be written to.
+        """
         check_output(case, folder, self.bundle.description)
         folder.mkdir(parents=True, exist_ok=True)
         self.remove_results(case.name, folder)
-        return self.write(self.predict(case, progress=progress), folder)
 
     def reject_to_folder(self, case: str, refusal: Refusal, folder: Path) -> Written:
         """Write the answer of a case that never became an image.
@@ -209,20 +235,17 @@ class Predictor:
         write_text(answer.model_dump_json(indent=2) + "\n", answer_file)
         return Written(answer, answer_file, mask_file)
 
-    def _read(self, case: Case, course: _Course) -> None:
+    def _read(self, case: Case, course: Course) -> None:
         course.image = read_image(case.files, reader=self.bundle.description.reader, limits=self.limits)
         course.warnings += [Warning_(code=code, message=text) for code, text in course.image.warnings]
         course.stage("read")
 
-    def _examined(self, course: _Course) -> Image:
-        image = course.image
-        assert image is not None, "read before"
+    def _examine(self, course: Course, image: Image) -> None:
         memory = self.limits.memory_bytes
         course.warnings += check_contract(image, self.bundle.description, memory_bytes=memory)
         course.stage("contract")
-        return image
 
-    def _rejected(self, course: _Course, refusal: Refusal) -> Answer:
+    def _rejected(self, course: Course, refusal: Refusal) -> Answer:
         blank = Empty(reason=EmptyReason.INPUT_BLANK, meaning=EmptyMeaning.NO_DECISION)
         return Answer(
             case=course.case,
@@ -233,10 +256,10 @@ class Predictor:
             manifest=self._manifest(course),
         )
 
-    def _answered(self, course: _Course, image: Image, segmentation: Segmentation) -> Answer:
-        course.timings |= segmentation.timings
+    def _answered(self, course: Course, image: Image, segmentation: Segmentation) -> Answer:
+        course.spend(segmentation.timings)
         course.warnings += [Warning_(code=code, message=text) for code, text in segmentation.warnings]
-        course.began = perf_counter()
+        course.begin()
         labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
         course.stage("measure")
         is_empty = not any(label.present for label in labels)
@@ -252,7 +275,7 @@ class Predictor:
             manifest=self._manifest(course, segmentation),
         )
 
-    def _manifest(self, course: _Course, segmentation: Segmentation | None = None) -> Manifest:
+    def _manifest(self, course: Course, segmentation: Segmentation | None = None) -> Manifest:
         ran = segmentation is not None
         return Manifest(
             model=self.bundle.description.name,
@@ -265,14 +288,6 @@ class Predictor:
             forward_passes=segmentation.forward_passes if segmentation is not None else 0,
             timings={stage: round(seconds, 4) for stage, seconds in course.timings.items()},
         )
-
-
-def _out_of_memory(case: str) -> Refusal:
-    return Refusal(
-        Code.BACKEND_FAILED,
-        f"The memory was not enough for case {case}.",
-        remedy="Crop the image to the region of interest, or use a machine with more memory.",
-    )
 
 
 # An empty mask of a model whose misses nobody has counted must not be taken for a healthy patient.

@@ -159,16 +159,25 @@ class Segmenter:
         Raises:
             Refusal: where the image does not fit the model, or the network fails.
         """
-        found = self.vote(image, progress=progress)
+        return self.conclude(self.vote(image, progress=progress))
+
+    def prepare(self, image: Image) -> Preprocessed | None:
+        """Do what can be done before it is the image's turn at the networks; for ``vote``."""
+        return None if self.member.previous_stage is not None else self.first.preprocess(image)
+
+    def vote(
+        self, image: Image, *, progress: Progress | None = None, prepared: Preprocessed | None = None
+    ) -> Votes:
+        """Run all members: what each says about an image. Arguments and errors are those of ``segment``."""
+        return _Election(self, image, progress, prepared).hold()
+
+    def conclude(self, found: Votes) -> Segmentation:
+        """Make a segmentation of what the members said."""
         mask, removed = self.decide(found)
         warnings = (*self._open.warnings, *found.warnings)
         return Segmentation(
             mask, found.timings, found.tiles, found.forward_passes, found.features, removed, warnings
         )
-
-    def vote(self, image: Image, *, progress: Progress | None = None) -> Votes:
-        """Run all members: what each says about an image. Arguments and errors are those of ``segment``."""
-        return _Election(self, image, progress).hold()
 
     def decide(self, found: Votes) -> tuple[NDArray[Any], tuple[Removal, ...]]:
         """Make a mask (z, y, x) of what the members said, postprocessed; and say what that removed."""
@@ -214,10 +223,13 @@ class Segmenter:
 class _Election:
     """One image's way through all members: each runs once, also where two others need it."""
 
-    def __init__(self, segmenter: Segmenter, image: Image, progress: Progress | None) -> None:
+    def __init__(
+        self, segmenter: Segmenter, image: Image, progress: Progress | None, prepared: Preprocessed | None
+    ) -> None:
         self._segmenter = segmenter
         self._image = image
         self._progress = progress
+        self._prepared = prepared
         self._done = self._total = 0
         self._masks: dict[str, NDArray[Any]] = {}
         self.found = Votes()
@@ -233,7 +245,10 @@ class _Election:
     def _run(self, member: Member) -> None:
         previous = self._previous(member)
         stage, found, start = self._segmenter.stages[member.name], self.found, perf_counter()
-        preprocessed = stage.preprocess(self._image, previous)
+        if stage is self._segmenter.first and self._prepared is not None:
+            preprocessed, self._prepared = self._prepared, None
+        else:
+            preprocessed = stage.preprocess(self._image, previous)
         prepared = perf_counter()
         stitched = stage.stitch(preprocessed, progress=self._counter(stage, preprocessed))
         found.spend("preprocess", prepared - start)

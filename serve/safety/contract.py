@@ -156,6 +156,16 @@ def _constant(value: float, channel: Channel) -> Refusal:
     )
 
 
+def memory_needed(image: Image, description: ModelDescription) -> int:
+    """Estimate the bytes that a prediction of this image needs at its peak, whether or not it is accepted."""
+    content = _content_shape(image.data)
+    shapes = [resampled_shape(content, image.spacing, member) for member in description.members]
+    members = zip(shapes, description.members, strict=True)
+    return max(
+        prediction_memory(image.data.shape, shape, member, description.heads) for shape, member in members
+    )
+
+
 def _check_size(image: Image, description: ModelDescription, budget: int) -> None:
     """Refuse what would need more memory than there is, or leave nothing, at the model's spacing."""
     for member in description.members:
