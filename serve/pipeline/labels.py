@@ -1,4 +1,4 @@
-"""From stitched logits to the mask on the image's grid, slab by slab.
+"""From stitched logits to the mask on the image's grid, a few voxels at a time.
 
 nnU-Net resamples the logits in float64, rounds them to float16 and lets the first of the largest win. Done
 for all voxels this is slow and holds every class at once. Here float32 finds the voxels where rounding cannot
@@ -8,12 +8,15 @@ mask is the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from nnunet_losses.serve.schema import Head
 
+from .bricks import Brick, Grid
+from .parallel import parallel_map
 from .slabs import slabs
 
 if TYPE_CHECKING:
@@ -23,13 +26,12 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.schema import ModelDescription
 
+    from .bricks import Sides
     from .resample import Resize
     from .slabs import Slab
 
-# beyond this share of doubtful voxels, computing all of them again is faster than computing them one by one
-_MANY = 0.1
-# distance of two neighbouring float16 numbers, as a share of the larger one (1 % to spare), and at least
-_HALF_STEP, _SMALLEST_STEP = 1.01 * 2.0**-10, 2.0**-24
+# distance of two neighbouring numbers, as a share of the larger one (1 % to spare), and at least
+_STEP = {"float16": (1.01 * 2.0**-10, 2.0**-24), "float32": (1.01 * 2.0**-23, 2.0**-149)}
 # smallest float16 whose sigmoid, computed in float32, exceeds one half
 SIGMOID_THRESHOLD = np.float16(2.0**-23)
 
@@ -40,76 +42,118 @@ def mask_dtype(description: ModelDescription) -> type[np.uint8 | np.uint16]:
     return np.uint8 if len(values) < 255 and max(values) <= np.iinfo(np.uint8).max else np.uint16
 
 
-def label_mask(logits: NDArray[Any], resize: Resize, description: ModelDescription) -> NDArray[Any]:
+def label_mask(
+    logits: NDArray[Any], resize: Resize, description: ModelDescription, *, threads: int | None = None
+) -> NDArray[Any]:
     """Resample logits and decide for a label at each voxel.
 
     The resampled logits count as rounded to the dtype of the logits (float16 as in nnU-Net); of equal ones
-    the first wins. No more than a slab of one class is held at a time.
+    the first wins. Little more than the logits is held, however many heads and voxels there are.
 
     Args:
         logits: finite, (heads, z, y, x), float16 or float32.
         resize: way to the wanted grid.
         description: says whether heads are labels or overlapping regions.
+        threads: None takes the cores that this process may use.
 
     Returns:
         Mask (z, y, x) on the wanted grid.
     """
     mask = np.zeros(resize.shape, mask_dtype(description))
-    values = [label.value for label in sorted(description.labels, key=lambda label: label.channel)]
-    for slab in slabs(logits, resize):
-        if description.head is Head.SOFTMAX:
-            _paint_best(mask[slab.rows], slab)
-        else:
-            _paint_regions(mask[slab.rows], slab, values)
+    decision: _Decision = _LargestLogit()
+    if description.head is not Head.SOFTMAX:
+        ordered = sorted(description.labels, key=lambda label: label.channel)
+        decision = _Thresholds([label.value for label in ordered])
+    if resize.is_linear:
+        grid = Grid(logits, resize)
+        parallel_map(partial(_paint_row, mask, grid, decision), grid.rows(), threads)
+    else:
+        parallel_map(partial(_paint_slab, mask, decision), slabs(logits, resize), threads)
     return mask
 
 
-def _paint_best(mask: NDArray[Any], slab: Slab) -> None:
+class _Decision(Protocol):
+    """How logits become a label."""
+
+    def exactly(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        """Labels (...) from rounded logits (heads, ...)."""
+        ...
+
+    def paint(self, mask: NDArray[Any], brick: Brick, grid: Grid) -> NDArray[np.bool_] | None:
+        """Fill a brick's part of the mask; return where rounding may decide otherwise."""
+        ...
+
+
+def _paint_row(mask: NDArray[Any], grid: Grid, decision: _Decision, row: list[Sides]) -> None:
+    doubtful = []
+    for sides in row:
+        brick = Brick(grid, sides)
+        doubt = decision.paint(mask[brick.rows], brick, grid)
+        if doubt is not None and doubt.any():
+            places = np.nonzero(doubt)
+            doubtful.append([part + rows.start for part, rows in zip(places, brick.rows, strict=True)])
+    if doubtful:
+        z, y, x = (np.concatenate(parts) for parts in zip(*doubtful, strict=True))
+        mask[z, y, x] = decision.exactly(grid.at((z, y, x)))
+
+
+def _paint_slab(mask: NDArray[Any], decision: _Decision, slab: Slab) -> None:
+    mask[slab.rows] = decision.exactly(np.stack([slab.rounded(head) for head in range(slab.heads)]))
+
+
+class _LargestLogit:
     """Arg max over heads."""
-    if slab.has_points:
-        places = _few(_paint_by_margin(mask, slab))
-        if places is not None:
-            mask[places] = slab.at(slice(None), places).argmax(axis=0)
-            return
-    best = slab.rounded(0)
-    mask[...] = 0
-    for label in range(1, slab.heads):
-        value = slab.rounded(label)
-        np.copyto(mask, mask.dtype.type(label), where=value > best)
-        np.maximum(best, value, out=best)
+
+    def exactly(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        labels: NDArray[np.intp] = values.argmax(axis=0)
+        return labels
+
+    def paint(self, mask: NDArray[Any], brick: Brick, grid: Grid) -> NDArray[np.bool_] | None:
+        heads = np.flatnonzero(brick.high >= brick.low.max())
+        mask[...] = heads[0]
+        if len(heads) == 1:
+            return None
+        values = brick.values(heads)
+        winner = np.full(mask.shape, heads[0], mask.dtype)
+        best, second = values[0], np.full_like(values[0], -np.inf)
+        for head, value in zip(heads[1:].astype(mask.dtype), values[1:], strict=True):
+            # heads grow: the last one that was better than all before it is the largest
+            np.maximum(winner, (value > best) * head, out=winner)
+            np.maximum(second, np.minimum(best, value), out=second)
+            np.maximum(best, value, out=best)
+        mask[...] = winner
+        if grid.is_copied:
+            return None
+        share, least = _STEP[grid.logits.dtype.name]
+        margin = np.subtract(best, second, out=second)
+        return np.asarray(margin <= np.abs(best) * np.float32(share) + np.float32(grid.error + least))
 
 
-def _paint_by_margin(mask: NDArray[Any], slab: Slab) -> NDArray[np.bool_]:
-    """Arg max in float32; return where rounding may decide otherwise."""
-    best = slab.single(0)
-    second = np.full_like(best, -np.inf)
-    for label in range(1, slab.heads):
-        value = slab.single(label)
-        np.copyto(mask, mask.dtype.type(label), where=value > best)
-        np.maximum(second, np.minimum(best, value), out=second)
-        np.maximum(best, value, out=best)
-    margin = np.subtract(best, second, out=second)
-    return margin <= np.abs(best, out=best) * np.float32(_HALF_STEP) + np.float32(slab.error + _SMALLEST_STEP)
+class _Thresholds:
+    """One threshold per region, painted in order: later regions lie on top.
 
+    Args:
+        values: mask value of each head's region.
+    """
 
-def _paint_regions(mask: NDArray[Any], slab: Slab, values: Sequence[int]) -> None:
-    """One threshold per region, painted in order: later regions lie on top."""
-    for region, value in enumerate(values):
-        np.copyto(mask, mask.dtype.type(value), where=_inside(slab, region))
+    def __init__(self, values: Sequence[int]) -> None:
+        self._values = values
 
+    def exactly(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        labels = np.zeros(values.shape[1:], np.intp)
+        for value, logit in zip(self._values, values, strict=True):
+            labels[logit >= SIGMOID_THRESHOLD] = value
+        return labels
 
-def _inside(slab: Slab, region: int) -> NDArray[np.bool_]:
-    if slab.has_points:
-        value = slab.single(region)
-        places = _few(np.abs(value) <= slab.error + 2 * float(SIGMOID_THRESHOLD))
-        if places is not None:
-            inside = value >= SIGMOID_THRESHOLD
-            inside[places] = slab.at(slice(region, region + 1), places)[0] >= SIGMOID_THRESHOLD
-            return inside
-    return slab.rounded(region) >= SIGMOID_THRESHOLD
-
-
-def _few(doubtful: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...] | None:
-    """Places of the doubtful voxels, if they are few."""
-    many = np.count_nonzero(doubtful) > _MANY * doubtful.size
-    return None if many else np.nonzero(doubtful)
+    def paint(self, mask: NDArray[Any], brick: Brick, grid: Grid) -> NDArray[np.bool_] | None:
+        doubtful = None
+        for head, value in enumerate(self._values):
+            if brick.low[head] >= SIGMOID_THRESHOLD:
+                mask[...] = value
+            elif brick.high[head] >= SIGMOID_THRESHOLD:
+                logit = brick.values(np.array([head]))[0]
+                mask[logit >= SIGMOID_THRESHOLD] = value
+                if not grid.is_copied:
+                    doubt = np.abs(logit, out=logit) <= grid.error + 2 * float(SIGMOID_THRESHOLD)
+                    doubtful = doubt if doubtful is None else doubtful | doubt
+        return doubtful

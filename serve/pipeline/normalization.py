@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +17,50 @@ _EPSILON = 1e-8
 _RGB_MAXIMUM = 255
 
 
-def normalize(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None, channel: Channel) -> None:
-    """Normalise one channel in place.
+@dataclass(frozen=True)
+class Intensities:
+    """What normalisation does to each voxel of a channel: clip, subtract, divide.
+
+    The whole channel has been looked at for it; voxels are then changed in any portions.
+
+    Attributes:
+        range: smallest and largest value; None does not clip.
+        shift: is subtracted; None subtracts nothing.
+        scale: divides; None leaves everything as it is.
+        masked: whether voxels outside the nonzero region stay as they are.
+    """
+
+    range: tuple[float, float] | None = None
+    shift: Any = None
+    scale: Any = None
+    masked: bool = False
+
+    def apply(self, values: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> None:
+        """Normalise voxels in place.
+
+        Args:
+            values: float32, any voxels of the channel.
+            inside: whether each lies in the nonzero region; needed where the channel is masked.
+        """
+        if self.scale is None:
+            return
+        target = values.copy() if self.masked else values
+        if self.range is not None:
+            np.clip(target, *self.range, out=target)
+        if self.shift is not None:
+            target -= self.shift
+        target /= self.scale
+        if self.masked:
+            np.copyto(values, target, where=True if inside is None else inside)
+
+
+def intensities(
+    volume: NDArray[np.float32], inside: NDArray[np.bool_] | None, channel: Channel
+) -> Intensities:
+    """Find out how a channel is normalised.
 
     Args:
-        volume: float32 (z, y, x).
+        volume: the cropped channel (z, y, x), in the memory layout that nnU-Net has: sums depend on it.
         inside: the nonzero region, needed where the channel uses the mask.
         channel: which normalisation, and the training statistics that CT normalisation needs.
 
@@ -29,45 +69,40 @@ def normalize(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None, cha
     """
     match channel.normalization:
         case Normalization.CT:
-            _ct(volume, channel)
+            return _ct(channel)
         case Normalization.Z_SCORE:
-            _z_score(volume, inside if channel.use_mask else None)
+            return _z_score(volume, inside if channel.use_mask else None)
         case Normalization.RESCALE_0_1:
-            _rescale(volume)
+            return _rescale(volume)
         case Normalization.RGB_0_1:
-            _rgb(volume, channel)
+            return _rgb(volume, channel)
         case Normalization.NONE:
-            pass
+            return Intensities()
 
 
-def _ct(volume: NDArray[np.float32], channel: Channel) -> None:
-    mean, std = channel.mean, channel.std
+def _ct(channel: Channel) -> Intensities:
     low, high = channel.percentile_00_5, channel.percentile_99_5
+    mean, std = channel.mean, channel.std
+    assert low is not None, "the bundle's checks require statistics"
+    assert high is not None, "the bundle's checks require statistics"
     assert mean is not None, "the bundle's checks require statistics"
     assert std is not None, "the bundle's checks require statistics"
-    np.clip(volume, low, high, out=volume)
-    volume -= mean
-    volume /= max(std, _EPSILON)
+    return Intensities((low, high), mean, max(std, _EPSILON))
 
 
-def _z_score(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> None:
-    if inside is None:
-        mean, std = volume.mean(), volume.std()
-        volume -= mean
-        volume /= max(std, _EPSILON)
-        return
-    values = volume[inside]
+def _z_score(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> Intensities:
+    values = volume if inside is None else volume[inside]
     if values.size == 0:  # a blank image has no statistics, and nothing to change
-        return
-    volume[inside] = (values - values.mean()) / max(values.std(), _EPSILON)
+        return Intensities()
+    return Intensities(None, values.mean(), max(values.std(), _EPSILON), masked=inside is not None)
 
 
-def _rescale(volume: NDArray[np.float32]) -> None:
-    volume -= volume.min()
-    volume /= max(volume.max(), _EPSILON)
+def _rescale(volume: NDArray[np.float32]) -> Intensities:
+    low, high = volume.min(), volume.max()
+    return Intensities(None, low, max(high - low, _EPSILON))
 
 
-def _rgb(volume: NDArray[np.float32], channel: Channel) -> None:
+def _rgb(volume: NDArray[np.float32], channel: Channel) -> Intensities:
     low, high = float(volume.min()), float(volume.max())
     if low < 0 or high > _RGB_MAXIMUM:
         raise Refusal(
@@ -77,4 +112,4 @@ def _rgb(volume: NDArray[np.float32], channel: Channel) -> None:
             observed=[low, high],
             expected=[0, _RGB_MAXIMUM],
         )
-    volume /= 255.0
+    return Intensities(scale=float(_RGB_MAXIMUM))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cc3d
 import numpy as np
 
-from .preprocess import bounding_box
+from .nonzero import bounding_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

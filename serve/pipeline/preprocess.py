@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from nnunet_losses.serve.errors import Code, Refusal
 
 from .cascade import label_channels, marked_labels, resample_labels
-from .normalization import normalize
-from .resample import new_shape, plan_resize, resample_image
+from .nonzero import fill_holes, nonzero, nonzero_box
+from .normalization import Intensities, intensities
+from .parallel import Workers
+from .resample import new_shape, plan_resize, resample_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.schema import Member
 
-    from .cascade import PreviousStage
+    from .cascade import Labels, PreviousStage
+    from .nonzero import Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +74,16 @@ def resampled_shape(shape: Sequence[int], spacing: Sequence[float], member: Memb
     return new_shape([shape[axis] for axis in forward], turned, network_spacing(turned, member))
 
 
-def preprocess(image: Image, member: Member, previous: PreviousStage | None = None) -> Preprocessed:
+def preprocess(
+    image: Image, member: Member, previous: PreviousStage | None = None, *, threads: int | None = None
+) -> Preprocessed:
     """Bring an image to the network's input, as nnU-Net's DefaultPreprocessor does.
 
     Args:
         image: as nnU-Net's reader returns it.
         member: the configuration.
         previous: what a cascade's previous stage found; its labels become further channels.
+        threads: None takes the cores that this process may use.
 
     Raises:
         Refusal: CONTRACT_CHANNEL_COUNT for a wrong number of channels, CONTRACT_SIZE where resampling would
@@ -87,45 +93,52 @@ def preprocess(image: Image, member: Member, previous: PreviousStage | None = No
     _require_channels(image, len(plan.channels))
     forward = plan.transpose_forward
     spacing = tuple(image.spacing[axis] for axis in forward)
-    # a copy, since normalisation works in place; the memory layout stays, for sums depend on it
-    data = image.data.astype(np.float32).transpose(0, *(axis + 1 for axis in forward))
-    nonzero = (data != 0).any(axis=0)
-    box = bounding_box(nonzero)
-    cropped = data[:, *box]
-    needs_mask = any(channel.use_mask for channel in plan.channels) or previous is not None
-    inside = ndimage.binary_fill_holes(nonzero)[box] if needs_mask else None
-    labels = None
-    if previous is not None and inside is not None:
-        labels = marked_labels(previous.mask.transpose(forward)[box], inside)
-        inside = labels >= 0  # for nnU-Net, what was labelled counts as inside
     target_spacing = network_spacing(spacing, member)
+    with Workers(threads) as workers:
+        sides = nonzero_box(image.data, workers)
+    box = (sides[forward[0]], sides[forward[1]], sides[forward[2]])
+    # never a copy: nnU-Net's memory layout stays, for sums depend on it
+    data = image.data.astype(np.float32, copy=False).transpose(0, *(axis + 1 for axis in forward))
+    cropped = data[:, *box]
     target = new_shape(cropped.shape[1:], spacing, target_spacing)
     _require_voxels(target, cropped.shape[1:])
-    for volume, channel in zip(cropped, plan.channels, strict=True):
-        normalize(volume, inside, channel)
+    inside, labels = _regions(cropped, box, member, previous)
     resize = plan_resize(cropped.shape[1:], target, (spacing, target_spacing), plan.resampling_image)
-    resampled = resample_image(cropped, resize)
+    appended = 0 if previous is None or labels is None else len(previous.values)
+    result = np.empty((len(cropped) + appended, *target), np.float32)
+    for volume, channel, resampled in zip(cropped, plan.channels, result, strict=False):
+        load = partial(_normalized, volume, inside, intensities(volume, inside, channel))
+        resample_volume(load, volume.shape, resize, resampled, threads=threads)
     if previous is not None and labels is not None and plan.resampling_labels is not None:
         labels = resample_labels(labels, target, (spacing, target_spacing), plan.resampling_labels)
-        resampled = np.concatenate([resampled, label_channels(labels, previous.values)])
-    return Preprocessed(resampled, data.shape[1:], box, spacing, target_spacing)
+        result[len(cropped) :] = label_channels(labels, previous.values)
+    return Preprocessed(result, data.shape[1:], box, spacing, target_spacing)
 
 
-def bounding_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
-    """Smallest box around the True voxels of (z, y, x); the whole volume where there are none.
+def _regions(
+    cropped: NDArray[np.float32], box: Box, member: Member, previous: PreviousStage | None
+) -> tuple[NDArray[np.bool_] | None, Labels | None]:
+    """The nonzero region and the previous stage's labels, as far as they are needed."""
+    plan = member.preprocessing
+    if previous is None and not any(channel.use_mask for channel in plan.channels):
+        return None, None
+    inside = fill_holes(nonzero(cropped))
+    if previous is None:
+        return inside, None
+    labels = marked_labels(previous.mask.transpose(plan.transpose_forward)[box], inside)
+    return labels >= 0, labels  # for nnU-Net, what was labelled counts as inside
 
-    Example:
-        >>> mask = np.zeros((4, 4, 4), bool); mask[1, 2:, 0] = True
-        >>> bounding_box(mask)
-        (slice(1, 2, None), slice(2, 4, None), slice(0, 1, None))
-    """
-    z, y, x = (_extent(np.asarray(mask.any(axis=others))) for others in ((1, 2), (0, 2), (0, 1)))
-    return z, y, x
 
-
-def _extent(occupied: NDArray[np.bool_]) -> slice:
-    positions = np.flatnonzero(occupied)
-    return slice(int(positions[0]), int(positions[-1]) + 1) if len(positions) else slice(0, len(occupied))
+def _normalized(
+    volume: NDArray[np.float32],
+    inside: NDArray[np.bool_] | None,
+    change: Intensities,
+    part: tuple[slice, ...],
+) -> NDArray[np.float32]:
+    """Part of a channel, normalised: a copy."""
+    values = np.array(volume[part], order="C")
+    change.apply(values, None if inside is None else inside[part])
+    return values
 
 
 def _require_channels(image: Image, expected: int) -> None:

@@ -7,19 +7,23 @@ As in skimage, a cubic result is clipped to the range of its input: per channel,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .interpolation import AxisMap, map_axis, resize_axis
+from .parallel import parallel_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nnunet_losses.serve.schema import Resampling
+
+    Part = tuple[slice, ...]
 
 # smallest and largest values that a result may have; None: whatever comes out
 Limits = tuple[NDArray[Any], NDArray[Any]] | None
@@ -27,7 +31,7 @@ Limits = tuple[NDArray[Any], NDArray[Any]] | None
 # nnU-Net: spacings that differ by more than this factor are resampled in two steps
 ANISOTROPY_THRESHOLD = 3
 
-_SLICES = 16
+_VOXELS = 2**19  # that are resized at once
 
 
 def new_shape(
@@ -159,28 +163,85 @@ def plan_resize(
     return Resize((maps[0], maps[1], maps[2]), within if needs_clipping else None, last)
 
 
-def resample_image(image: NDArray[np.float32], resize: Resize) -> NDArray[np.float32]:
+def resample_image(
+    image: NDArray[np.float32], resize: Resize, *, threads: int | None = None
+) -> NDArray[np.float32]:
     """Resize every channel of an image (channels, z, y, x), in float64 as nnU-Net does."""
     if resize.is_identity:
         return image
     result = np.empty((len(image), *resize.shape), np.float32)
-    for channel, volume in enumerate(image):
-        result[channel] = _resample_channel(volume, resize)
+    for volume, resampled in zip(image, result, strict=True):
+        resample_volume(volume.__getitem__, volume.shape, resize, resampled, threads=threads)
     return result
 
 
-def _resample_channel(volume: NDArray[np.float32], resize: Resize) -> NDArray[np.float64]:
-    """Resize (z, y, x) in float64: two axes a few slices at a time, so that little is held, then one."""
+def resample_volume(
+    load: Callable[[Part], NDArray[np.float32]],
+    shape: Sequence[int],
+    resize: Resize,
+    result: NDArray[np.float32],
+    *,
+    threads: int | None = None,
+) -> None:
+    """Resize a volume (z, y, x) in float64: two axes slice by slice, then the third one.
+
+    Args:
+        load: returns a part of the volume; is called once for each part, in several threads.
+        shape: of the volume.
+        resize: the way.
+        result: float32, is written to.
+        threads: None takes the cores that this process may use.
+    """
     axis = resize.last or 0
-    limits = resize.limits(volume)
-    parts = []
-    for start in range(0, volume.shape[axis], _SLICES):
-        chunk = (slice(None),) * axis + (slice(start, start + _SLICES),)
-        part = volume[chunk].astype(np.float64)
-        for other in {0, 1, 2} - {axis}:
-            part = resize.maps[other].apply(part, other)
-        if resize.last is not None and limits is not None:
-            part = np.clip(part, limits[0][chunk], limits[1][chunk])
-        parts.append(part)
-    whole = resize.maps[axis].apply(np.concatenate(parts, axis), axis)
-    return whole if resize.last is not None else _clip(whole, limits)
+    third = resize.maps[axis]
+    middle = result
+    if not third.is_identity:
+        size = [shape[other] if other == axis else len(resize.maps[other]) for other in range(3)]
+        middle = np.empty(size, np.float32 if third.weights is None else np.float64)
+    slices = _cut(shape, axis)
+    limits = parallel_map(partial(_resize_slices, load, resize, middle), slices, threads)
+    clip = None
+    if resize.clipped_axes is not None and resize.last is None:
+        clip = min(low for low, _ in limits), max(high for _, high in limits)
+    if not third.is_identity or clip is not None:
+        other = 1 if axis == 0 else 0
+        parts = _cut(middle.shape, other)
+        parallel_map(partial(_resize_third, middle, (third, axis), clip, result), parts, threads)
+
+
+def _cut(shape: Sequence[int], axis: int) -> list[Part]:
+    """Cut a volume into slices across an axis, a few at a time."""
+    step = max(1, _VOXELS * shape[axis] // math.prod(shape))
+    before = (slice(None),) * axis
+    return [(*before, slice(start, min(start + step, shape[axis]))) for start in range(0, shape[axis], step)]
+
+
+def _resize_slices(
+    load: Callable[[Part], NDArray[np.float32]], resize: Resize, middle: NDArray[Any], part: Part
+) -> tuple[float, float]:
+    """Resize slices within their plane; return their range before that."""
+    values = load(part)
+    limits = resize.limits(values)
+    axis = resize.last or 0
+    plane = [other for other in range(3) if other != axis and not resize.maps[other].is_identity]
+    if plane:
+        values = values.astype(np.float64)
+    for other in sorted(plane, key=lambda other: len(resize.maps[other]) / values.shape[other]):
+        values = resize.maps[other].apply(values, other)
+    middle[part] = values if resize.last is None else _clip(values, limits)
+    return (0.0, 0.0) if limits is None else (float(limits[0].min()), float(limits[1].max()))
+
+
+def _resize_third(
+    middle: NDArray[Any],
+    third: tuple[AxisMap, int],
+    clip: tuple[float, float] | None,
+    result: NDArray[np.float32],
+    part: Part,
+) -> None:
+    """Resize along the third axis, and clip to the range of the whole volume."""
+    axis_map, axis = third
+    values = axis_map.apply(middle[part], axis)
+    if clip is not None:
+        values = np.clip(values, *clip)
+    result[part] = values

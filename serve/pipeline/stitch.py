@@ -6,7 +6,9 @@ reproduced addition by addition; ``accumulation="float32"`` is more accurate tha
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +16,13 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 
+from .blend import add_weighted, divide
 from .half import largest_magnitude
+from .parallel import Workers
 from .tiles import Slices, gaussian_weights, mirrorings, pad_to_patch, tile_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,6 +72,7 @@ class Stitcher:
         features: pooled features of the first network's plain passes by output name, one entry per tile.
         forward_passes: how often a network ran.
         network_seconds: time inside the networks.
+        threads: for blending; None takes the cores that this process may use.
     """
 
     tiling: Tiling
@@ -77,6 +82,7 @@ class Stitcher:
     features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
     forward_passes: int = 0
     network_seconds: float = 0.0
+    threads: int | None = None
 
     def logits(self, tiles: Tiles, networks: Sequence[Callable[[], TileNetwork]]) -> NDArray[Any]:
         """Mean over the networks of their stitched logits: (heads, z, y, x) in the accumulation's dtype.
@@ -84,58 +90,68 @@ class Stitcher:
         Raises:
             Refusal: BACKEND_FAILED where the logits overflow or are no numbers.
         """
-        # overflow is looked for, and refused, once a network's tiles are blended
-        with np.errstate(over="ignore", invalid="ignore"):
-            weights = self._weight_sum(tiles)
-            total = self._stitch(tiles, networks[0](), weights, (0, len(networks)))
-            for index, network in enumerate(networks[1:], start=1):
-                total += self._stitch(tiles, network(), weights, (index, len(networks)))
-        if len(networks) > 1:
-            total /= total.dtype.type(len(networks))
-        _require_finite(total)
-        return total[tiles.back]
+        count = len(networks)
+        with Workers(self.threads) as workers, _refusing_overflow(self.accumulation):
+            weights = self._weight_sum(tiles, workers)
+            total = self._stitch(tiles, networks[0](), weights, (0, count), workers)
+            for index in range(1, count):
+                more = self._stitch(tiles, networks[index](), weights, (index, count), workers)
+                add_weighted(total, more, None, workers)
+                del more
+            if count > 1:
+                divide(total, np.array(count, total.dtype), workers)
+            if not np.isfinite(largest_magnitude(total)):
+                raise OverflowError
+        inner: NDArray[Any] = total[tiles.back]
+        return inner
 
     def _weights(self) -> NDArray[Any]:
         size = tuple(self.tiling.patch_size)
         return gaussian_weights(size) if self.tiling.gaussian else np.ones(size, np.float16)
 
-    def _weight_sum(self, tiles: Tiles) -> NDArray[Any]:
+    def _weight_sum(self, tiles: Tiles, workers: Workers) -> NDArray[Any]:
         """Sum of the tiles' weights at each voxel."""
-        total = np.zeros(tiles.padded.shape[1:], self.accumulation)
+        total = np.zeros((1, *tiles.padded.shape[1:]), self.accumulation)
+        weights = _with_depth(self._weights().astype(np.float32)[np.newaxis])
         for slices in tiles.slices:
-            total[slices[1:]] += self._weights()
-        return total
+            add_weighted(_with_depth(total[slices]), weights, None, workers)
+        summed: NDArray[Any] = total[0]
+        return summed
 
     def _stitch(
-        self, tiles: Tiles, network: TileNetwork, weight_sum: NDArray[Any], turn: tuple[int, int]
+        self,
+        tiles: Tiles,
+        network: TileNetwork,
+        weight_sum: NDArray[Any],
+        turn: tuple[int, int],
+        workers: Workers,
     ) -> NDArray[Any]:
         """Weighted mean of one network's tiles; ``turn`` says which of how many networks it is."""
         logits = np.zeros((self.heads, *tiles.padded.shape[1:]), self.accumulation)
         weights = self._weights().astype(np.float32)
+        weights = weights if weights.ndim == 3 else weights[np.newaxis]
         for index, slices in enumerate(tiles.slices):
-            prediction = self._mirrored(network, tiles[index], keep_features=turn[0] == 0)
-            if self.tiling.gaussian:
-                prediction *= weights
-            prediction += logits[slices]  # float32; assigning rounds the sum to the accumulation's dtype
-            logits[slices] = prediction
+            prediction = self._mirrored(network, tiles[index], workers, keep_features=turn[0] == 0)
+            sums = _with_depth(logits[slices])
+            add_weighted(sums, _with_depth(prediction), weights if self.tiling.gaussian else None, workers)
             if self.progress is not None:
                 self.progress(turn[0] * len(tiles) + index + 1, turn[1] * len(tiles))
-        logits /= weight_sum
-        _require_finite(logits)
+        divide(logits, weight_sum, workers)
         return logits
 
     def _mirrored(
-        self, network: TileNetwork, tile: NDArray[np.float32], *, keep_features: bool
+        self, network: TileNetwork, tile: NDArray[np.float32], workers: Workers, *, keep_features: bool
     ) -> NDArray[np.float32]:
         """Mean of the logits (heads, *patch) over all mirrorings, summed in nnU-Net's order."""
         flips = mirrorings(self.tiling.mirror_axes)
-        total = self._forward(network, tile, keep_features=keep_features)
+        total: NDArray[np.float32] = self._forward(network, tile, keep_features=keep_features)[0]
         for axes in flips[1:]:
             flipped = np.ascontiguousarray(np.flip(tile, axes))
-            total += np.flip(self._forward(network, flipped, keep_features=False), axes)
-        total /= np.float32(len(flips))
-        mean: NDArray[np.float32] = total[0]
-        return mean
+            back = np.flip(self._forward(network, flipped, keep_features=False), axes)[0]
+            workers.map(partial(_add_head, total, back), range(len(total)))
+        if len(flips) > 1:
+            total /= np.float32(len(flips))
+        return total
 
     def _forward(
         self, network: TileNetwork, tile: NDArray[np.float32], *, keep_features: bool
@@ -160,11 +176,25 @@ class Stitcher:
         return output.logits
 
 
-def _require_finite(logits: NDArray[Any]) -> None:
-    if not np.isfinite(largest_magnitude(logits)):
-        raise Refusal(
-            Code.BACKEND_FAILED,
-            f"The stitched logits hold infinite values or none at all: {logits.dtype} sums overflowed, "
-            "or the network failed.",
-            remedy='Use accumulation="float32", or check the image for extreme intensities.',
-        )
+def _with_depth(tile: NDArray[Any]) -> NDArray[Any]:
+    """(heads, z, y, x) of a tile (heads, *patch), which in two dimensions has no z."""
+    return tile if tile.ndim == 4 else tile[:, np.newaxis]
+
+
+def _add_head(total: NDArray[np.float32], other: NDArray[np.float32], head: int) -> None:
+    total[head] += other[head]
+
+
+@contextmanager
+def _refusing_overflow(accumulation: Accumulation) -> Iterator[None]:
+    # float32 sums that overflow are found at the end
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            yield
+        except OverflowError as error:
+            raise Refusal(
+                Code.BACKEND_FAILED,
+                f"The stitched logits hold infinite values or none at all: {accumulation} sums overflowed, "
+                "or the network failed.",
+                remedy='Use accumulation="float32", or check the image for extreme intensities.',
+            ) from error

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nnunet_losses.serve.errors import Code, Refusal
-from nnunet_losses.serve.pipeline.preprocess import bounding_box, preprocess, resampled_shape
+from nnunet_losses.serve.pipeline.nonzero import bounding_box
+from nnunet_losses.serve.pipeline.preprocess import preprocess, resampled_shape
 from nnunet_losses.serve.schema import Member
 from tests.models import ModelFolderSpec
 
