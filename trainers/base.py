@@ -105,7 +105,8 @@ class LossTrainer(nnUNetTrainer):
         """Give the loss what came with a batch, and yield the batch as nnU-Net knows it."""
         target, found = self.geometry.split(batch["target"])
         labelled = {"labelled": self.labelled.of(batch["keys"])} if self.labelled else {}
-        geometry = [{"geometry": item} for item in found] or [{}] * len(self.catalogue_losses)
+        moved = [item and item.to(self.device, non_blocking=True) for item in found]
+        geometry = [{"geometry": item} for item in moved] or [{}] * len(self.catalogue_losses)
         with self.supervision.given([item | labelled for item in geometry]):
             yield {**batch, "target": target}
 
