@@ -8,6 +8,7 @@ import torch
 
 from .dice import dice_terms
 from .loss import Loss
+from .pointwise import raised, sum_of
 from .ranks import mean_over_ranks, sum_over_ranks, zero_if_nothing_counts
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ def exp_log_loss(
         **region: phi, smooth and include_background of Dice.
     """
     weights = inputs.truth_weights(_class_weights(inputs, class_frequencies))
-    values = weights * inputs.cross_entropy.clamp_min(_FLOOR) ** gamma
+
+    def weighted(losses: Tensor) -> tuple[Tensor, Tensor]:
+        values, slopes = raised(losses, gamma, _FLOOR)
+        return values.mul_(weights), slopes.mul_(weights)
+
+    voxels = mean_over_ranks(sum_of(inputs.cross_entropy, weighted), inputs.count)
     dice = -dice_terms(inputs, **region).log()
-    voxels = mean_over_ranks(values.sum(), inputs.count)
     terms = (dice.clamp_min(_FLOOR) ** gamma).mean()
     return zero_if_nothing_counts(w_dice * terms + w_ce * voxels, inputs.valid)
 

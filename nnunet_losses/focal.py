@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .loss import Loss
+from .pointwise import focal, sum_of
 from .ranks import mean_over_ranks
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .inputs import Inputs
-
-_FLOOR = 1e-7  # of 1 - p_t below an exponent under 1, whose slope at 0 is infinite
 
 
 def focal_loss(inputs: Inputs, *, gamma: float, alpha: float | tuple[float, ...] | None) -> Tensor:
@@ -27,19 +26,13 @@ def focal_loss(inputs: Inputs, *, gamma: float, alpha: float | tuple[float, ...]
         gamma: exponent; 0 gives the (alpha-weighted) cross-entropy, divided by V, not by the weights.
         alpha: one number: alpha on foreground, 1 - alpha on background; one per class; None: 1.
     """
-    cross_entropy = inputs.cross_entropy
-    values = focus(cross_entropy, gamma) * cross_entropy
-    if alpha is not None:
-        values = values * _alpha_map(inputs, alpha)
-    return mean_over_ranks(values.sum(), inputs.count)
+    weights = None if alpha is None else _alpha_map(inputs, alpha)
 
+    def weighted(losses: Tensor) -> tuple[Tensor, Tensor]:
+        values, slopes = focal(losses, gamma)
+        return (values, slopes) if weights is None else (values.mul_(weights), slopes.mul_(weights))
 
-def focus(cross_entropy: Tensor, gamma: float) -> Tensor:
-    """Return (1 - p_t)^gamma, from -log p_t without cancellation, with a finite slope at p_t = 1."""
-    error = -torch.expm1(-cross_entropy)
-    if gamma < 1:
-        error = error.clamp_min(_FLOOR)
-    return error**gamma
+    return mean_over_ranks(sum_of(inputs.cross_entropy, weighted), inputs.count)
 
 
 def _alpha_map(inputs: Inputs, alpha: float | tuple[float, ...]) -> Tensor:

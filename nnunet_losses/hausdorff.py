@@ -8,6 +8,7 @@ import torch
 
 from .boundary import foreground_mean
 from .dice import dice_loss
+from .erosion import erosion_sums
 from .loss import Loss
 from .prediction_distance import mask_distance
 from .ranks import sum_over_ranks
@@ -56,32 +57,11 @@ def erosion_loss(inputs: Inputs, *, erosions: int, alpha: float) -> Tensor:
         alpha: how strongly errors count that survive many erosions.
     """
     errors = foreground(inputs, inputs.probabilities - inputs.truth).square()
-    total = errors.new_zeros(())
-    for step in range(1, erosions + 1):
-        errors = _stretch((_cross_mean(errors) - 0.5).clamp_min(0))
-        counted = errors if inputs.valid is None else errors * inputs.valid
-        total = total + counted.sum() * step**alpha
-    return foreground_mean(inputs, total)
+    return foreground_mean(inputs, erosion_sums(errors, inputs.valid, erosions=erosions, alpha=alpha).sum())
 
 
 def _power(distances: Tensor, alpha: float) -> Tensor:
     return distances.square() if alpha == 2 else distances.pow(alpha)
-
-
-def _cross_mean(values: Tensor) -> Tensor:
-    total = values.clone()
-    for axis in range(2, values.ndim):
-        last = values.shape[axis] - 1
-        total.narrow(axis, 0, last).add_(values.narrow(axis, 1, last))
-        total.narrow(axis, 1, last).add_(values.narrow(axis, 0, last))
-    return total / (2 * (values.ndim - 2) + 1)
-
-
-def _stretch(values: Tensor) -> Tensor:
-    space = tuple(range(2, values.ndim))
-    low, high = values.amin(space, keepdim=True), values.amax(space, keepdim=True)
-    constant = high == low
-    return torch.where(constant, values, (values - low) / torch.where(constant, 1, high - low))
 
 
 class HausdorffDTLoss(SpatialLoss):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .focal import focus
 from .loss import Loss
 from .overlap import class_sums, ratio
+from .pointwise import focal, sum_of
 from .ranks import mean_over_ranks, zero_if_nothing_counts
 
 if TYPE_CHECKING:
@@ -21,9 +21,14 @@ _FLOOR = 1e-7  # of a Tversky loss below an exponent under 1
 
 def asymmetric_focal_loss(inputs: Inputs, *, delta: float, gamma: float) -> Tensor:
     """Return the mean of (1-delta) (1-p_t)^gamma (-log p_t) on background, delta (-log p_t) on foreground."""
-    loss = inputs.cross_entropy
-    values = torch.where(inputs.positive, delta * loss, (1 - delta) * focus(loss, gamma) * loss)
-    return mean_over_ranks(values.sum(), inputs.count)
+    positive = inputs.positive
+
+    def weighted(losses: Tensor) -> tuple[Tensor, Tensor]:
+        values, slopes = focal(losses, gamma)
+        values = torch.where(positive, delta * losses, values.mul_(1 - delta))
+        return values, torch.where(positive, delta, slopes.mul_(1 - delta))
+
+    return mean_over_ranks(sum_of(inputs.cross_entropy, weighted), inputs.count)
 
 
 def asymmetric_focal_tversky_loss(inputs: Inputs, *, delta: float, gamma: float, smooth: float) -> Tensor:
@@ -61,9 +66,9 @@ def unified_focal_loss(inputs: Inputs, *, delta: float, gamma: float, weight: fl
         weight: share of the Tversky part.
         smooth: epsilon of the Tversky part.
     """
+    voxels = asymmetric_focal_loss(inputs, delta=delta, gamma=gamma)  # first: then Tversky shares the softmax
     tversky = asymmetric_focal_tversky_loss(inputs, delta=delta, gamma=gamma, smooth=smooth)
-    focal = asymmetric_focal_loss(inputs, delta=delta, gamma=gamma)
-    return zero_if_nothing_counts(weight * tversky + (1 - weight) * focal, inputs.valid)
+    return zero_if_nothing_counts(weight * tversky + (1 - weight) * voxels, inputs.valid)
 
 
 class UnifiedFocalLoss(Loss):
