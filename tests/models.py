@@ -32,6 +32,7 @@ class ModelFolderSpec:
     file_ending: str = ".nii.gz"
     architecture: str = "PlainConvUNet"
     features: tuple[int, ...] = (4, 8, 16)
+    blocks: tuple[int, ...] | None = None  # convolutions or residual blocks per stage; None: 1 everywhere
     kernel_sizes: tuple[tuple[int, ...], ...] | None = None  # per stage; None: 3 everywhere
     strides: tuple[tuple[int, ...], ...] | None = None  # per stage; None: 1, then 2 everywhere
     mirror_axes: tuple[int, ...] | None = None  # None: all spatial axes
@@ -42,6 +43,9 @@ class ModelFolderSpec:
     prefix: str = ""  # of parameter names, as DDP ("module.") and torch.compile ("_orig_mod.") leave them
     plans_overrides: dict[str, Any] = field(default_factory=dict)  # merged into plans.json
     configuration_overrides: dict[str, Any] = field(default_factory=dict)  # merged into the configuration
+    name: str | None = None  # of the configuration; None: 2d or 3d_fullres
+    previous_stage: str | None = None  # of a cascade
+    old_format: bool = False  # plans and dataset.json as nnU-Net wrote them before 2.2
 
     @property
     def dimension(self) -> int:
@@ -49,18 +53,48 @@ class ModelFolderSpec:
 
     @property
     def configuration(self) -> str:
-        return "2d" if self.dimension == 2 else "3d_fullres"
+        return self.name or ("2d" if self.dimension == 2 else "3d_fullres")
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the network: of the image, and one for each foreground label in a cascade."""
+        return len(self.channels) + (
+            0 if self.previous_stage is None else len(_label_manager(self).foreground_labels)
+        )
 
     def but(self, **changes: Any) -> ModelFolderSpec:
         return replace(self, **changes)
 
 
+def _label_manager(spec: ModelFolderSpec) -> Any:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    regions = None if spec.regions_class_order is None else list(spec.regions_class_order)
+    return LabelManager(spec.labels, regions)
+
+
+def _old_architecture(spec: ModelFolderSpec) -> dict[str, Any]:
+    """What stood in a configuration in place of ``architecture``."""
+    content = _architecture(spec)["arch_kwargs"]
+    convolutions = "n_conv_per_stage" if spec.architecture == "PlainConvUNet" else "n_blocks_per_stage"
+    return {
+        "UNet_class_name": spec.architecture,
+        "UNet_base_num_features": spec.features[0],
+        "unet_max_num_features": spec.features[-1],
+        "n_conv_per_stage_encoder": content[convolutions],
+        "n_conv_per_stage_decoder": content["n_conv_per_stage_decoder"],
+        "num_pool_per_axis": [len(spec.features) - 1] * spec.dimension,
+        "pool_op_kernel_sizes": content["strides"],
+        "conv_kernel_sizes": content["kernel_sizes"],
+    }
+
+
 def _architecture(spec: ModelFolderSpec) -> dict[str, Any]:
     n, dim = len(spec.features), spec.dimension
     blocks = (
-        {"n_conv_per_stage": [1] * n}
+        {"n_conv_per_stage": list(spec.blocks or [1] * n)}
         if spec.architecture == "PlainConvUNet"
-        else {"n_blocks_per_stage": [1] * n}
+        else {"n_blocks_per_stage": list(spec.blocks or [1] * n)}
     )
     return {
         "network_class_name": f"dynamic_network_architectures.architectures.unet.{spec.architecture}",
@@ -105,7 +139,8 @@ def plans(spec: ModelFolderSpec) -> dict[str, Any]:
         "resampling_fn_seg_kwargs": _resampling(1, is_seg=True),
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": _resampling(1, is_seg=False),
-        "architecture": _architecture(spec),
+        **(_old_architecture(spec) if spec.old_format else {"architecture": _architecture(spec)}),
+        **({} if spec.previous_stage is None else {"previous_stage": spec.previous_stage}),
         "batch_dice": spec.dimension == 2,
         **spec.configuration_overrides,
     }
@@ -121,7 +156,7 @@ def plans(spec: ModelFolderSpec) -> dict[str, Any]:
         "configurations": {spec.configuration: configuration},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {
+        f"foreground_intensity_properties_{'by_modality' if spec.old_format else 'per_channel'}": {
             str(index): _STATISTICS for index in range(len(spec.channels))
         },
         **spec.plans_overrides,
@@ -134,7 +169,9 @@ def dataset_json(spec: ModelFolderSpec) -> dict[str, Any]:
         {} if spec.regions_class_order is None else {"regions_class_order": list(spec.regions_class_order)}
     )
     return {
-        "channel_names": {str(index): name for index, name in enumerate(spec.channels)},
+        "modality" if spec.old_format else "channel_names": {
+            str(index): name for index, name in enumerate(spec.channels)
+        },
         "labels": spec.labels,
         **regions,
         "numTraining": 3,
@@ -161,20 +198,18 @@ def random_network(spec: ModelFolderSpec, *, seed: int) -> Any:
     """Build the network through nnU-Net and give it random weights with far-apart logits."""
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
     architecture = _architecture(spec)
-    regions = None if spec.regions_class_order is None else list(spec.regions_class_order)
-    heads = LabelManager(spec.labels, regions).num_segmentation_heads
+    heads = _label_manager(spec).num_segmentation_heads
     torch.manual_seed(seed)
     network = get_network_from_plans(
         architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
-        len(spec.channels), heads, allow_init=True, deep_supervision=False,
+        spec.input_channels, heads, allow_init=True, deep_supervision=False,
     )  # fmt: skip
     last = network.decoder.seg_layers[-1]
     with torch.no_grad():
         # centred, so that every head wins somewhere
-        logits = network(torch.randn((1, len(spec.channels), *spec.patch_size))).transpose(0, 1).flatten(1)
+        logits = network(torch.randn((1, spec.input_channels, *spec.patch_size))).transpose(0, 1).flatten(1)
         scale = 5 / logits.std(dim=1)
         last.weight.mul_(scale.reshape(-1, *[1] * (last.weight.ndim - 1)))
         last.bias.sub_(logits.mean(dim=1)).mul_(scale)

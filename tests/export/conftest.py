@@ -30,15 +30,26 @@ class Exported:
     images: Path
 
 
-def write_images(folder: Path, spec: ModelFolderSpec, *, shape: tuple[int, int, int], seed: int = 0) -> Path:
+SPACING = (1.3, 0.9, 1.1)  # of the images, (z, y, x)
+
+
+def write_images(
+    folder: Path,
+    spec: ModelFolderSpec,
+    *,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float] = SPACING,
+    seed: int = 0,
+) -> Path:
     """Two cases in the model's file format, off the plan's spacing where files have one."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in range(2):
         generator = np.random.default_rng([seed, case])
         volumes = [_volume(generator, shape) for _ in spec.channels]
-        (_write_pictures if spec.reader == "NaturalImage2DIO" else _write_volumes)(
-            folder, spec, case, volumes
-        )
+        if spec.reader == "NaturalImage2DIO":
+            _write_pictures(folder, spec, case, volumes)
+        else:
+            _write_volumes(folder, spec, case, volumes, spacing)
     return folder
 
 
@@ -51,12 +62,18 @@ def _volume(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.n
     return volume
 
 
-def _write_volumes(folder: Path, spec: ModelFolderSpec, case: int, volumes: list[np.ndarray]) -> None:
+def _write_volumes(
+    folder: Path,
+    spec: ModelFolderSpec,
+    case: int,
+    volumes: list[np.ndarray],
+    spacing: tuple[float, float, float],
+) -> None:
     import SimpleITK as sitk
 
     for channel, volume in enumerate(volumes):
         image = sitk.GetImageFromArray(volume.astype(np.float32))
-        image.SetSpacing((1.1, 0.9, 1.3))
+        image.SetSpacing(spacing[::-1])
         image.SetOrigin((5.0, -7.0, 11.0))
         image.SetDirection((0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
         sitk.WriteImage(image, str(folder / f"case{case}_{channel:04d}{spec.file_ending}"))
@@ -76,13 +93,18 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     """Write and export a model once for every specification."""
     done: list[tuple[ModelFolderSpec, Exported]] = []
 
-    def exported(spec: ModelFolderSpec, *, shape: tuple[int, int, int] = (18, 26, 20)) -> Exported:
+    def exported(
+        spec: ModelFolderSpec,
+        *,
+        shape: tuple[int, int, int] = (18, 26, 20),
+        spacing: tuple[float, float, float] = SPACING,
+    ) -> Exported:
         for known, result in done:
             if known == spec:
                 return result
         root = tmp_path_factory.mktemp("exported")
         model = write_model_folder(root / "model", spec)
-        images = write_images(root / "images", spec, shape=shape)
+        images = write_images(root / "images", spec, shape=shape, spacing=spacing)
         result = Exported(spec, model, export_bundle(model, root / "bundle"), images)
         done.append((spec, result))
         return result
