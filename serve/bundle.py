@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from .archive import extract
 from .bundle_checks import check_meaning, explain
 from .errors import Code, Refusal
-from .schema import ModelDescription
+from .schema import Fold, ModelDescription, VariantFile
 
 DESCRIPTION = "model.json"
 SUMS = "SHA256SUMS"
@@ -27,11 +27,13 @@ class Bundle:
     Attributes:
         root: folder that holds ``model.json``; for a zip a temporary one, that lives as long as the bundle.
         description: the parsed ``model.json``.
+        origin: the bundle of which this is a changed view, if it is one.
     """
 
     def __init__(self, root: Path, description: ModelDescription) -> None:
         self.root = root
         self.description = description
+        self.origin: Bundle | None = None
 
     @classmethod
     def load(cls, path: Path | str, *, verify: bool = True) -> Bundle:
@@ -104,7 +106,7 @@ class Bundle:
         golden = self.description.golden
         for name in (*golden.inputs, golden.mask, golden.tile_input, golden.tile_logits):
             self.file(name)
-        networks = [
+        networks: list[Fold | VariantFile] = [
             *(fold for member in self.description.members for fold in member.folds),
             *(file for variant in self.description.variants for file in variant.files),
         ]

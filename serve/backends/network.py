@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -58,11 +58,12 @@ class OutOfDeviceMemory(Exception):  # noqa: N818 - it is a state to step back f
     """A GPU had too little memory for what was asked; less may fit."""
 
 
-def stream(network: TileNetwork, tiles: Iterable[NDArray[np.float32]]) -> Iterator[TileOutput]:
+def stream(network: TileNetwork, tiles: Iterable[NDArray[np.float32]]) -> Generator[TileOutput]:
     """Run a network on one array of tiles after the other, in order.
 
     Tiles are drawn ahead of the answers where the network can overlap them. An answer belongs to the caller
-    only until the next one is asked for: then its memory is written to again.
+    only until the next one is asked for: then its memory is written to again. Close the generator where not
+    all answers are taken (``contextlib.closing``): the network may still be at work.
 
     Args:
         network: any network.
@@ -75,8 +76,9 @@ def stream(network: TileNetwork, tiles: Iterable[NDArray[np.float32]]) -> Iterat
         [2.0, 4.0]
     """
     if isinstance(network, StreamingNetwork):
-        return network.stream(tiles)
-    return map(network.run, tiles)
+        yield from network.stream(tiles)
+    else:
+        yield from map(network.run, tiles)
 
 
 class CallableNetwork:

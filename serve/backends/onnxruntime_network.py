@@ -67,7 +67,7 @@ class OnnxRuntimeNetwork:
     @property
     def on_gpu(self) -> bool:
         """Whether tiles and answers can stay in a GPU's memory."""
-        return self.provider != CPU
+        return bool(self.provider != CPU)
 
     def run(self, tiles: NDArray[np.float32]) -> TileOutput:
         """Run on float32 tiles (batch, channels, *patch)."""

@@ -41,9 +41,15 @@ class Vote:
         forward: the image's axes in the network's order.
     """
 
-    logits: NDArray[Any]
+    logits: Any  # of NumPy; of CuPy where the network runs on a GPU
     resize: Resize
     forward: tuple[int, int, int]
+
+    def on_host(self) -> Vote:
+        """Give the same in the host's memory."""
+        if isinstance(self.logits, np.ndarray):
+            return self
+        return Vote(self.logits.get(), self.resize, self.forward)  # of CuPy
 
     def turned(self, forward: tuple[int, int, int]) -> Vote:
         """Give the same with another order of axes."""

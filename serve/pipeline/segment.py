@@ -13,7 +13,6 @@ from nnunet_losses.serve.backends import CallableNetwork, NetworkOpener, TileNet
 
 from .cascade import PreviousStage
 from .ensemble import Vote, average_mask, decision_margins
-from .labels import label_mask
 from .postprocess import Removal, postprocess
 from .stage import Frame, Stage, Stitched
 
@@ -96,6 +95,7 @@ class Segmenter:
         networks: one per fold, instead of the bundle's own, member after member: networks, or functions from
             a tile (1, channels, *patch) to its logits (1, heads, *patch).
         accumulation: ``float16`` reproduces nnU-Net; ``float32`` is more accurate.
+        around: what is put around every network once it is opened.
 
     Attributes:
         bundle: the model.
@@ -111,6 +111,7 @@ class Segmenter:
         threads: int | None = None,
         networks: Sequence[TileNetwork | Function] | None = None,
         accumulation: Accumulation = "float16",
+        around: Callable[[TileNetwork], TileNetwork] = lambda network: network,
     ) -> None:
         self.bundle = bundle
         members = bundle.description.members
@@ -118,7 +119,7 @@ class Segmenter:
         self._open = NetworkOpener(bundle, backend=backend, precision=precision, threads=threads)
 
         def network(member: Member, fold: int) -> TileNetwork:
-            return self._open(member, fold) if given is None else given[member.name][fold]
+            return around(self._open(member, fold) if given is None else given[member.name][fold])
 
         self.stages = {
             member.name: Stage(member, bundle.description, partial(network, member), accumulation)
@@ -185,9 +186,9 @@ class Segmenter:
         assert found.frame is not None, "votes have a frame"
         description, votes = self.bundle.description, list(found.votes.values())
         if len(votes) == 1:
-            cropped = label_mask(votes[0].logits, votes[0].resize, description)
+            cropped = self.stages[next(iter(found.votes))].label(votes[0])
         else:
-            cropped = average_mask(votes, description)
+            cropped = average_mask([vote.on_host() for vote in votes], description)
         mask = found.frame.whole(cropped)
         found.spend("labels", perf_counter() - start)
         if not description.postprocessing:
@@ -200,7 +201,7 @@ class Segmenter:
     def margins(self, found: Votes) -> NDArray[np.float32]:
         """Distance of each voxel (z, y, x) from another decision, in logits; infinite outside the crop."""
         assert found.frame is not None, "votes have a frame"
-        cropped = decision_margins(list(found.votes.values()), self.bundle.description)
+        cropped = decision_margins([vote.on_host() for vote in found.votes.values()], self.bundle.description)
         return found.frame.whole(cropped, fill=np.inf)
 
     def preprocess(self, image: Image, previous: PreviousStage | None = None) -> Preprocessed:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.serve.backends.device import device_arrays
+from nnunet_losses.serve.backends.network import OutOfDeviceMemory
+
 from .ensemble import Vote
+from .gpu_labels import label_mask as gpu_label_mask
+from .gpu_stitch import GpuStitcher, Memory
 from .labels import label_mask
 from .preprocess import Preprocessed, preprocess, resampled_shape
 from .resample import plan_resize
@@ -27,6 +32,12 @@ if TYPE_CHECKING:
     from .cascade import PreviousStage
 
     Progress = Callable[[int, int], None]
+
+
+_WITHOUT_CUPY = (
+    "gpu.copies",
+    "CuPy is not installed or finds no GPU: every tile was copied to the GPU and back, which is slower.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +101,7 @@ class Stage:
         self._open = opener
         self._accumulation: Accumulation = accumulation
         self._networks: dict[int, TileNetwork] = {}
+        self._memory = Memory.of(member.tiling)  # of a GPU
 
     def network(self, fold: int) -> TileNetwork:
         """Network of a fold (by position), opened once."""
@@ -115,11 +127,25 @@ class Stage:
     def stitch(self, preprocessed: Preprocessed, *, progress: Progress | None = None) -> Stitched:
         """Run all folds over all tiles: the logits in the network's space."""
         tiles = self.tiles(preprocessed)
-        stitcher = Stitcher(self.member.tiling, self._description.heads, self._accumulation, progress)
+        stitcher = self._stitcher(progress)
         networks = [partial(self.network, fold) for fold in range(len(self.member.folds))]
         logits = stitcher.logits(tiles, networks)
         features = {name: np.stack(values) for name, values in stitcher.features.items()}
-        return Stitched(logits, features, len(tiles), stitcher.forward_passes, stitcher.network_seconds)
+        warnings = self._memory.warnings if isinstance(stitcher, GpuStitcher) else self._copies()
+        seconds = stitcher.network_seconds
+        return Stitched(logits, features, len(tiles), stitcher.forward_passes, seconds, warnings)
+
+    def _stitcher(self, progress: Progress | None) -> Stitcher | GpuStitcher:
+        """Stitch where the networks run."""
+        tiling, heads = self.member.tiling, self._description.heads
+        arrays = device_arrays(self.network(0))
+        if arrays is None:
+            return Stitcher(tiling, heads, self._accumulation, progress)
+        return GpuStitcher(tiling, heads, arrays, self._memory, self._accumulation, progress)
+
+    def _copies(self) -> tuple[tuple[str, str], ...]:
+        """Say where tiles travel to a GPU and back because there is no CuPy."""
+        return (_WITHOUT_CUPY,) if getattr(self.network(0), "on_gpu", False) else ()
 
     def vote(self, logits: NDArray[Any], preprocessed: Preprocessed) -> Vote:
         """Logits with the way to the cropped image's grid."""
@@ -136,4 +162,16 @@ class Stage:
     def mask(self, logits: NDArray[Any], preprocessed: Preprocessed) -> NDArray[Any]:
         """Decide for labels on the image's own grid, (z, y, x)."""
         vote = self.vote(logits, preprocessed)
-        return self.frame(preprocessed).whole(label_mask(vote.logits, vote.resize, self._description))
+        return self.frame(preprocessed).whole(self.label(vote))
+
+    def label(self, vote: Vote) -> NDArray[Any]:
+        """Decide for labels on the cropped grid, where the logits lie."""
+        if isinstance(vote.logits, np.ndarray):
+            return label_mask(vote.logits, vote.resize, self._description)
+        arrays = device_arrays(self.network(0))
+        assert arrays is not None, "only a GPU's stitcher leaves logits on a GPU"
+        try:
+            with arrays.memory():
+                return gpu_label_mask(vote.logits, vote.resize, self._description, arrays)
+        except OutOfDeviceMemory:  # the same labels, more slowly
+            return label_mask(arrays.host(vote.logits), vote.resize, self._description)

@@ -6,7 +6,7 @@ reproduced addition by addition; ``accumulation="float32"`` is more accurate tha
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nnunet_losses.serve.backends import stream
 from nnunet_losses.serve.errors import Code, Refusal
 
 from .blend import add_weighted, divide
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnunet_losses.serve.backends import TileNetwork
+    from nnunet_losses.serve.backends import TileNetwork, TileOutput
     from nnunet_losses.serve.schema import Tiling
 
 Accumulation = Literal["float16", "float32"]
@@ -71,7 +72,7 @@ class Stitcher:
         progress: called with (tiles done, tiles to do) after each tile; may raise to stop.
         features: pooled features of the first network's plain passes by output name, one entry per tile.
         forward_passes: how often a network ran.
-        network_seconds: time inside the networks.
+        network_seconds: time spent waiting for the networks.
         threads: for blending; None takes the cores that this process may use.
     """
 
@@ -130,35 +131,43 @@ class Stitcher:
         logits = np.zeros((self.heads, *tiles.padded.shape[1:]), self.accumulation)
         weights = self._weights().astype(np.float32)
         weights = weights if weights.ndim == 3 else weights[np.newaxis]
-        for index, slices in enumerate(tiles.slices):
-            prediction = self._mirrored(network, tiles[index], workers, keep_features=turn[0] == 0)
-            sums = _with_depth(logits[slices])
-            add_weighted(sums, _with_depth(prediction), weights if self.tiling.gaussian else None, workers)
-            if self.progress is not None:
-                self.progress(turn[0] * len(tiles) + index + 1, turn[1] * len(tiles))
+        # one stream over all passes: the network works on the next one while this one is added up
+        with closing(stream(network, self._passes(tiles))) as outputs:
+            for index, slices in enumerate(tiles.slices):
+                prediction = self._mirrored(outputs, workers, keep_features=turn[0] == 0)
+                sums = _with_depth(logits[slices])
+                add_weighted(
+                    sums, _with_depth(prediction), weights if self.tiling.gaussian else None, workers
+                )
+                if self.progress is not None:
+                    self.progress(turn[0] * len(tiles) + index + 1, turn[1] * len(tiles))
         divide(logits, weight_sum, workers)
         return logits
 
+    def _passes(self, tiles: Tiles) -> Iterator[NDArray[np.float32]]:
+        """What the network gets: every tile in all its mirrorings."""
+        for index in range(len(tiles)):
+            tile = tiles[index]
+            for axes in mirrorings(self.tiling.mirror_axes):
+                yield np.ascontiguousarray(np.flip(tile, axes))
+
     def _mirrored(
-        self, network: TileNetwork, tile: NDArray[np.float32], workers: Workers, *, keep_features: bool
+        self, outputs: Iterator[TileOutput], workers: Workers, *, keep_features: bool
     ) -> NDArray[np.float32]:
-        """Mean of the logits (heads, *patch) over all mirrorings, summed in nnU-Net's order."""
+        """Mean of a tile's logits (heads, *patch) over all mirrorings, summed in nnU-Net's order."""
         flips = mirrorings(self.tiling.mirror_axes)
-        total: NDArray[np.float32] = self._forward(network, tile, keep_features=keep_features)[0]
+        total: NDArray[np.float32] = np.array(self._next(outputs, keep_features=keep_features)[0])
         for axes in flips[1:]:
-            flipped = np.ascontiguousarray(np.flip(tile, axes))
-            back = np.flip(self._forward(network, flipped, keep_features=False), axes)[0]
+            back = np.flip(self._next(outputs, keep_features=False), axes)[0]
             workers.map(partial(_add_head, total, back), range(len(total)))
         if len(flips) > 1:
             total /= np.float32(len(flips))
         return total
 
-    def _forward(
-        self, network: TileNetwork, tile: NDArray[np.float32], *, keep_features: bool
-    ) -> NDArray[np.float32]:
-        """One pass: fresh logits (1, heads, *patch)."""
+    def _next(self, outputs: Iterator[TileOutput], *, keep_features: bool) -> NDArray[np.float32]:
+        """One pass: logits (1, heads, *patch), valid until the next one is asked for."""
         start = perf_counter()
-        output = network.run(tile)
+        output = next(outputs)
         self.network_seconds += perf_counter() - start
         self.forward_passes += 1
         expected = (1, self.heads, *self.tiling.patch_size)
@@ -172,7 +181,7 @@ class Stitcher:
             )
         if keep_features:
             for name, values in output.features.items():
-                self.features.setdefault(name, []).append(values[0])
+                self.features.setdefault(name, []).append(np.array(values[0]))
         return output.logits
 
 
