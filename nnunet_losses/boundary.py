@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .dice import dice_loss
-from .overlap import ratio
+from .overlap import foreground_mean, ratio
 from .ranks import mean_over_ranks
 from .schedule import check_epoch, increase, rebalance, rebalance_relative
 from .spatial import SpatialLoss, foreground
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from .inputs import Inputs
 
 CONSTANT_WEIGHT = 0.01
-
-
-def foreground_mean(inputs: Inputs, total: Tensor) -> Tensor:
-    """Divide a sum by the number of (valid voxel, foreground class) pairs; 0 if there are none."""
-    classes = inputs.logits.shape[1] - inputs.foreground
-    return mean_over_ranks(total, inputs.voxels.sum() * classes)
 
 
 def boundary_loss(inputs: Inputs, signed_distance: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .dice import dice_terms
 from .loss import Loss
-from .ranks import mean_over_ranks, zero_if_nothing_counts
+from .overlap import foreground_mean
+from .ranks import zero_if_nothing_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,7 @@ def combo_loss(inputs: Inputs, *, alpha: float, beta: float, **region: Any) -> T
         beta: weight of the foreground in it; below 0.5 false positives cost more.
         **region: phi, smooth and include_background of the Dice score, which is averaged over its terms.
     """
-    on_truth, off_truth = inputs.foreground_entropies
-    truth = inputs.truth[:, inputs.foreground :]
-    values = beta * truth * on_truth + (1 - beta) * (1 - truth) * off_truth
-    mean = mean_over_ranks(values.sum(), inputs.voxels.sum() * values.shape[1])
+    mean = foreground_mean(inputs, inputs.foreground_cross_entropy(beta))
     return zero_if_nothing_counts(
         alpha * mean - (1 - alpha) * dice_terms(inputs, **region).mean(), inputs.valid
     )

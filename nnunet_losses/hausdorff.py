@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .boundary import foreground_mean
 from .dice import dice_loss
 from .erosion import erosion_sums
 from .loss import Loss
+from .overlap import foreground_mean
 from .prediction_distance import mask_distance
 from .ranks import sum_over_ranks
 from .schedule import check_epoch

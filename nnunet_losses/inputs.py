@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from .false_alarms import false_alarm_sum
+from .pointwise import sum_of
 from .softmax import masked_softmax, softmax_and_cross_entropy, zero_below
 from .targets import check_shapes, read_channels, read_labels, read_valid
 
@@ -55,9 +57,8 @@ class Inputs:
         """Weight (C,) of each entry of ``cross_entropy`` by its class, or channel; 0 below the mask."""
         raise NotImplementedError
 
-    @property
-    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
-        """-log p and -log (1 - p) of the foreground channels, (B, C', *S); 0 below the mask."""
+    def foreground_cross_entropy(self, weight: float) -> Tensor:
+        """Sum of -weight y log p - (1 - weight) (1 - y) log (1 - p), valid voxels and foreground channels."""
         raise NotImplementedError
 
     @cached_property
@@ -90,10 +91,6 @@ class Inputs:
 
     def _counted(self, values: Tensor) -> Tensor:
         return values if self.valid is None else values * self.valid
-
-
-def _without(tensor: Tensor, channel: int) -> Tensor:
-    return torch.cat([tensor[:, :channel], tensor[:, channel + 1 :]], dim=1)
 
 
 class SoftmaxInputs(Inputs):
@@ -137,13 +134,12 @@ class SoftmaxInputs(Inputs):
         """Weight of each voxel by its class, (B, 1, *S)."""
         return zero_below(weights[self.labels], self.valid)
 
-    @property
-    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
-        """-log p and -log (1 - p) of all classes but the background, finite also at p = 0 and 1."""
-        visible = self.logits if self.valid is None else self.logits.masked_fill(~self.valid, 0)
-        logs = F.log_softmax(visible, dim=1)
-        others = [_without(logs, channel).logsumexp(1) for channel in range(1, logs.shape[1])]
-        return self._counted(-logs[:, 1:]), self._counted(-torch.stack(others, dim=1))
+    def foreground_cross_entropy(self, weight: float) -> Tensor:
+        """Sum of -weight y log p - (1 - weight) (1 - y) log (1 - p) over valid voxels and all but class 0."""
+        positive = self.positive.to(self.logits.dtype)
+        found = sum_of(self.cross_entropy, lambda losses: (losses * positive, positive))
+        alarms = false_alarm_sum(self.logits, self.probabilities, self.truth, self.valid)
+        return weight * found + (1 - weight) * alarms
 
 
 class SigmoidInputs(Inputs):
@@ -179,10 +175,10 @@ class SigmoidInputs(Inputs):
         """Weight of each (voxel, channel) by its channel, (B, C, *S)."""
         return self._counted(weights.view(1, -1, *[1] * (self.logits.ndim - 2)).expand_as(self.logits))
 
-    @property
-    def foreground_entropies(self) -> tuple[Tensor, Tensor]:
-        """-log p and -log (1 - p) of every region."""
-        return self._counted(F.softplus(-self.logits)), self._counted(F.softplus(self.logits))
+    def foreground_cross_entropy(self, weight: float) -> Tensor:
+        """Sum of -weight y log p - (1 - weight) (1 - y) log (1 - p) over valid voxels and regions."""
+        weights = torch.where(self.positive, self.logits.new_full((), weight), 1 - weight)
+        return sum_of(self.cross_entropy, lambda losses: (losses * weights, weights))
 
 
 def prepare(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .ranks import sum_over_ranks
+from .ranks import mean_over_ranks, sum_over_ranks
 
 if TYPE_CHECKING:
     from .inputs import Inputs
@@ -105,6 +105,12 @@ def overlap(
     if not sums.shape[2]:
         raise ValueError("include_background=False leaves no channel: the logits have only one")
     return Overlap(*reduce_terms(sums, phi))
+
+
+def foreground_mean(inputs: Inputs, total: Tensor) -> Tensor:
+    """Divide a sum by the number of (valid voxel, foreground class) pairs; 0 if there are none."""
+    classes = inputs.logits.shape[1] - inputs.foreground
+    return mean_over_ranks(total, inputs.voxels.sum() * classes)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
