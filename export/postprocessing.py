@@ -117,6 +117,10 @@ def _scalar(kind: _IntegerType, content: bytes) -> int:
     return kind.read(content)
 
 
+def _old_bytes(text: str, _: str) -> bytes:
+    return text.encode("latin1")
+
+
 class _Reader(pickle.Unpickler):  # builds tuples, lists, dictionaries, text and numbers; nothing else
     """Finds nnU-Net's function by its name alone."""
 
@@ -130,6 +134,8 @@ class _Reader(pickle.Unpickler):  # builds tuples, lists, dictionaries, text and
             return FUNCTION
         if (module, name) == ("numpy", "dtype"):
             return _IntegerType
+        if (module, name) == ("_codecs", "encode"):  # how old protocols write bytes
+            return _old_bytes
         if name == "scalar" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return _scalar
         return _refuse(f"Postprocessing function {module}.{name}")

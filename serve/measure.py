@@ -59,5 +59,9 @@ def count_components(inside: NDArray[np.bool_]) -> int:
         >>> count_components(np.eye(3, dtype=bool)[None])
         1
     """
-    _, count = cc3d.connected_components(inside, connectivity=FULL_CONNECTIVITY, return_N=True)
+    _, count = cc3d.connected_components(
+        inside.view(np.uint8),  # of bool arrays, cc3d 4.1 refuses masks of many single voxels
+        connectivity=FULL_CONNECTIVITY,
+        return_N=True,
+    )
     return int(count)

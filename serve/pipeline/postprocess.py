@@ -59,9 +59,8 @@ def _keep_largest(mask: NDArray[Any], step: KeepLargest) -> Removal:
     """Remove in place; components of the same largest size all stay."""
     inside = np.isin(mask, step.values)
     box = bounding_box(inside)
-    components = cc3d.connected_components(
-        np.ascontiguousarray(inside[box]), connectivity=FULL_CONNECTIVITY, binary_image=True
-    )
+    # as bytes: of bool arrays, cc3d refuses masks of many single voxels
+    components = cc3d.connected_components(inside[box].astype(np.uint8), connectivity=FULL_CONNECTIVITY)
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # what is outside
     small = (sizes > 0) & (sizes < sizes.max())

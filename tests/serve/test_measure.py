@@ -56,3 +56,9 @@ def test_a_label_value_that_the_masks_type_cannot_hold() -> None:
     mask = np.full((1, 3, 3), 300, np.uint16)
     (far,) = measure_labels(mask, volume(mask).geometry, description(labels=labels))
     assert far.voxels == 9
+
+
+def test_many_single_voxels_are_counted() -> None:
+    grid = np.zeros((1, 9, 9), bool)
+    grid[:, ::2, ::2] = True
+    assert count_components(grid) == 25

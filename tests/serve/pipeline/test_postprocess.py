@@ -1,0 +1,86 @@
+"""Postprocessing against nnU-Net's own function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nnunet_losses.serve.pipeline.postprocess import postprocess
+from nnunet_losses.serve.schema import KeepLargest
+
+
+def nnunets(mask: np.ndarray, steps: list[KeepLargest]) -> np.ndarray:
+    from nnunetv2.postprocessing.remove_connected_components import (
+        apply_postprocessing,
+        remove_all_but_largest_component_from_segmentation,
+    )
+
+    arguments: list[dict[str, Any]] = [
+        {"labels_or_regions": list(step.values), "background_label": step.background} for step in steps
+    ]
+    return apply_postprocessing(
+        mask, [remove_all_but_largest_component_from_segmentation] * len(steps), arguments
+    )
+
+
+def blobs(seed: int, shape: tuple[int, ...], labels: int) -> np.ndarray:
+    """Many components of several labels."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 0.8)
+    return np.digitize(noise, np.quantile(noise, np.linspace(0.6, 0.95, labels))).astype(np.uint8)
+
+
+STEPS = {
+    "none": [],
+    "one label": [KeepLargest(values=(1,))],
+    "all foreground, then each label": [
+        KeepLargest(values=values) for values in ((1, 2, 3), (1,), (2,), (3,))
+    ],
+    "labels in another order": [
+        KeepLargest(values=(3,)),
+        KeepLargest(values=(1, 3)),
+        KeepLargest(values=(2,)),
+    ],
+    "a region to another label": [KeepLargest(values=(2, 3), background=1)],
+    "background itself": [KeepLargest(values=(0,), background=2)],
+    "a label that is not there": [KeepLargest(values=(9,))],
+}
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("shape", [(14, 15, 16), (1, 30, 40), (2, 3, 40)])
+def test_masks_are_nnunets(steps: str, shape: tuple[int, ...]) -> None:
+    for seed in range(3):
+        mask = blobs(seed, shape, 3)
+        found, removed = postprocess(mask.copy(), STEPS[steps])
+        np.testing.assert_array_equal(found, nnunets(mask, STEPS[steps]))
+        assert found.dtype == mask.dtype
+        assert len(removed) == len(STEPS[steps])
+
+
+def test_corners_connect_and_ties_stay() -> None:
+    mask = np.zeros((5, 5, 5), np.uint8)
+    mask[0, 0, 0] = mask[1, 1, 1] = 1  # connected by a corner
+    mask[4, 4, 3:] = 1  # as large
+    mask[0, 4, 4] = 1  # smaller
+    found, (removed,) = postprocess(mask.copy(), [KeepLargest(values=(1,))])
+    np.testing.assert_array_equal(found, nnunets(mask, [KeepLargest(values=(1,))]))
+    assert found.sum() == 4
+    assert (removed.components, removed.voxels) == (1, 1)
+
+
+def test_many_ties_stay() -> None:
+    mask = np.zeros((1, 9, 9), np.uint8)
+    mask[0, ::2, ::2] = 1
+    found, (removed,) = postprocess(mask.copy(), [KeepLargest(values=(1,))])
+    np.testing.assert_array_equal(found, mask)
+    assert removed.components == 0
+
+
+def test_empty_masks_stay_empty() -> None:
+    found, (removed,) = postprocess(np.zeros((3, 4, 5), np.uint16), [KeepLargest(values=(1, 2))])
+    assert not found.any()
+    assert found.dtype == np.uint16
+    assert removed.voxels == 0
