@@ -145,8 +145,9 @@ def one_epoch(trainer: Any) -> None:
     trainer.on_epoch_start()
     trainer.on_train_epoch_start()
     trainer.on_train_epoch_end([trainer.train_step(next(trainer.dataloader_train))])
-    trainer.on_validation_epoch_start()
-    trainer.on_validation_epoch_end([trainer.validation_step(next(trainer.dataloader_val))])
+    with torch.no_grad():
+        trainer.on_validation_epoch_start()
+        trainer.on_validation_epoch_end([trainer.validation_step(next(trainer.dataloader_val))])
     trainer.on_epoch_end()
 
 
