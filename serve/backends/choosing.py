@@ -38,6 +38,8 @@ _ORDER: tuple[tuple[Backend, Precision], ...] = (
     ("cpu", Precision.FLOAT32),
     ("cpu", Precision.FLOAT16),  # slow; for measuring it where there is no GPU
 )
+# as ``nnunet-losses variant`` names them
+_SHORT = {"bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _nothing_fits(
     if without_file:
         detail = f"The bundle has no {precision} network, which {without_file[0].backend} needs."
         remedy = (
-            f"Make one with: nnunet-losses variant BUNDLE {precision} --calibration-images FOLDER. "
+            f"Make one with: nnunet-losses variant BUNDLE {_SHORT[precision]} --calibration-images FOLDER. "
             "Or use --precision float32."
         )
     else:

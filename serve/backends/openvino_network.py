@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,8 @@ class OpenVinoNetwork:
                 yield from self._next(busy, free)
         finally:
             for request, _ in busy:
-                request.cancel()
-                request.wait()
+                with suppress(RuntimeError):  # nobody wants these answers; the requests must be free again
+                    request.wait()
 
     def _next(self, busy: deque[Any], free: deque[Any]) -> Iterator[Any]:
         request, _ = busy.popleft()

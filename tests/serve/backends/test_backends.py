@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from contextlib import closing
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,16 @@ from nnunet_losses.serve.backends import (
     onnxruntime_network,
     open_network,
     opening,
+    openvino_network,
+    stream,
 )
+from nnunet_losses.serve.backends.processor import native_precisions
 from nnunet_losses.serve.backends.threads import allowed_cores
 from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.schema import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "openvino": "OpenVINO CPU"}
@@ -205,6 +211,172 @@ def test_threads_follow_affinity_and_quota(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
     assert allowed_cores(tmp_path) == expected
+
+
+def single_tiles(count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.standard_normal((1, 1, 4, 6)).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("backend", PROVIDERS)
+def test_streams_answer_in_order(path: Path, backend: Any) -> None:
+    network = open_network(path, backend=backend, threads=1)
+    tiles = single_tiles(5)
+    seen = []
+    for tile, output in zip(tiles, stream(network, iter(tiles)), strict=True):
+        np.testing.assert_array_equal(output.logits[:, :1], tile)
+        seen.append(output.features["features_0"].copy())
+    np.testing.assert_allclose(np.ravel(seen), [tile.mean() for tile in tiles], atol=1e-6)
+
+
+def test_a_stream_that_is_left_early_leaves_the_network_free(path: Path) -> None:
+    network = open_network(path, backend="openvino", threads=1)
+    tiles = single_tiles(4)
+    with closing(stream(network, iter(tiles))) as outputs:
+        next(outputs)
+    with pytest.raises(RuntimeError, match="stop"), closing(stream(network, failing(tiles))) as outputs:
+        list(outputs)
+    np.testing.assert_array_equal(network.run(tiles[3]).logits[:, :1], tiles[3])
+
+
+def failing(tiles: list[np.ndarray]) -> Iterator[np.ndarray]:
+    yield from tiles
+    raise RuntimeError("stop")
+
+
+def test_openvino_overlaps_with_the_caller(path: Path) -> None:
+    """The next tile is drawn before this one's answer is given."""
+    network = open_network(path, backend="openvino", threads=1)
+    drawn = []
+
+    def noted() -> Iterator[np.ndarray]:
+        for index, tile in enumerate(single_tiles(4)):
+            drawn.append(index)
+            yield tile
+
+    with closing(stream(network, noted())) as outputs:
+        next(outputs)
+        assert drawn == [0, 1]
+
+
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+def test_openvino_never_emulates_a_precision(
+    path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr(openvino_network, "native_precisions", lambda: frozenset({Precision.FLOAT32}))
+    with pytest.raises(Refusal, match=f"not known to compute in {precision.value}.*emulate") as refusal:
+        open_network(path, backend="openvino", precision=precision)
+    assert refusal.value.code is Code.BACKEND_UNAVAILABLE
+
+
+def test_openvinos_own_word_on_its_precision_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for float16, OpenVINO takes bfloat16 on some processors; on others float32."""
+    monkeypatch.setattr(openvino_network, "native_precisions", lambda: frozenset(Precision))
+    monkeypatch.setitem(openvino_network._TYPES, Precision.FLOAT16, "f32")
+    with pytest.raises(Refusal, match="OpenVINO computes in float32 instead"):
+        open_network(path, backend="openvino", precision=Precision.FLOAT16)
+
+
+def test_openvino_reports_bfloat16(path: Path) -> None:
+    if Precision.BFLOAT16 not in native_precisions():
+        with pytest.raises(Refusal, match="not known to compute in bfloat16"):
+            open_network(path, backend="openvino", precision=Precision.BFLOAT16, threads=1)
+        return
+    network = open_network(path, backend="openvino", precision=Precision.BFLOAT16, threads=1)
+    assert network.precision == "bfloat16"
+    tile = single_tiles(1)[0]
+    np.testing.assert_allclose(network.run(tile).logits[:, :1], tile, rtol=2**-7)
+
+
+def test_int8_is_no_flag_of_openvino(path: Path) -> None:
+    with pytest.raises(ValueError, match="does not reduce a network to int8"):
+        open_network(path, backend="openvino", precision=Precision.INT8)
+
+
+def test_compiled_networks_are_kept_where_asked(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNUNET_LOSSES_ENGINE_CACHE", str(tmp_path / "cache"))
+    first, second = (open_network(path, backend="openvino", threads=1) for _ in range(2))
+    assert list((tmp_path / "cache").iterdir())
+    tile = single_tiles(1)[0]
+    np.testing.assert_array_equal(first.run(tile).logits, second.run(tile).logits)
+
+
+class Runtime:
+    """ONNX Runtime's GPU wheel, that notes what it is asked for, and fails where told to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.entries: dict[str, str] = {}
+        self.providers: list[Any] = []
+        self.fallback: int | None = None
+        self.error = error
+
+    def get_available_providers(self) -> list[str]:
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def preload_dlls(self) -> None:
+        pass
+
+    def SessionOptions(self) -> Any:
+        return SimpleNamespace(add_session_config_entry=self.entries.__setitem__)
+
+    def InferenceSession(self, _: str, __: Any, *, providers: list[Any], enable_fallback: int) -> Any:
+        if self.error is not None:
+            raise self.error
+        self.providers, self.fallback = providers, enable_fallback
+        return SimpleNamespace(
+            get_providers=lambda: [providers[0][0], "CPUExecutionProvider"],
+            get_inputs=lambda: [SimpleNamespace(name="x")],
+            get_outputs=lambda: [SimpleNamespace(name="logits")],
+            run=self.run,
+        )
+
+    def run(self, *_: Any) -> Any:
+        raise RuntimeError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt"])
+def test_no_node_may_fall_back_to_the_cpu(path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
+    runtime = Runtime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    network = open_network(path, backend=backend)
+    assert runtime.entries == {"session.disable_cpu_ep_fallback": "1"}
+    assert runtime.fallback == 0
+    assert [name for name, _ in runtime.providers] == [network.provider]
+    with pytest.raises(Refusal, match="out of memory") as refusal:
+        network.run(single_tiles(1)[0])
+    assert refusal.value.code is Code.BACKEND_FAILED
+
+
+def test_float32_is_not_rounded_by_tensor_cores(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    open_network(path, backend="cuda")
+    assert runtime.providers[0][1]["use_tf32"] == "0"
+
+
+def test_tensorrt_reduces_and_keeps(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    monkeypatch.setenv("NNUNET_LOSSES_ENGINE_CACHE", str(tmp_path))
+    network = open_network(path, backend="tensorrt", precision=Precision.FLOAT16)
+    options = runtime.providers[0][1]
+    assert options["trt_fp16_enable"] == "1"
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    assert (network.provider, network.precision) == ("TensorrtExecutionProvider", "float16")
+
+
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt"])
+def test_a_session_that_is_refused_is_no_broken_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
+) -> None:
+    error = RuntimeError("This session contains graph nodes that are assigned to the default CPU EP")
+    monkeypatch.setitem(sys.modules, "onnxruntime", Runtime(error))
+    with pytest.raises(Refusal) as refusal:
+        open_network(path, backend=backend)
+    assert refusal.value.code is Code.BACKEND_UNAVAILABLE
+    assert "default CPU EP" in str(refusal.value.observed)
 
 
 def test_functions_do_not_share_memory() -> None:
