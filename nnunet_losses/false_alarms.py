@@ -24,7 +24,9 @@ class _FalseAlarms(torch.autograd.Function):
             rest.add_(~valid)  # 0 there; log 1 counts nothing
         rest[:, 0] = 1
         torch.maximum(rest, truth, out=rest)
-        product = rest.prod(1)  # one factor at most is below a half
+        product = rest[:, 1].clone()  # one factor at most is below a half
+        for channel in range(2, rest.shape[1]):
+            product *= rest[:, channel]
         slopes = rest.reciprocal_().sub_(truth)
         slopes[:, 0] = 0
         ctx.save_for_backward(sum_of_others(slopes))
