@@ -278,7 +278,7 @@ CATALOGUE: tuple[LossSpec, ...] = (
         trainer="CEToDiceFinetune",
         module="ce_dice:CEToDiceFinetuneLoss",
         summary="Cross-entropy, and Dice in the last epochs.",
-        formula=r"L_{CE} while epoch < fraction * epochs, then L_{Dice}",
+        formula=r"L_{CE}\ \text{while}\ epoch < fraction \cdot epochs,\ \text{then}\ L_{Dice}",
         reference="Galdran et al., On the optimal combination of cross-entropy and soft Dice losses, 2022",
         url="https://arxiv.org/abs/2209.06078",
         fields=region(Number("fraction", 0.9, "share of the epochs on cross-entropy", high=1.0)),

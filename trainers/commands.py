@@ -1,4 +1,4 @@
-"""Commands of the trainers: list, env, enable, disable, doctor."""
+"""Commands of the trainers: list, describe, env, enable, disable, doctor."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def list_command(
     if not rows:
         typer.echo(f"No loss matches {pattern!r}; without a filter all are listed.", err=True)
         raise typer.Exit(1)
+
+
+def describe_command(
+    loss: Annotated[str, typer.Argument(help="Key of a loss, or the name of a trainer.")],
+) -> None:
+    """Describe one loss: formula, when to use it, what it does on empty labels, parameters, sources."""
+    from .describe import find, print_loss
+
+    try:
+        spec = find(loss)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    print_loss(spec)
 
 
 def env_command(

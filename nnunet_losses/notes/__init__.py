@@ -1,4 +1,4 @@
-"""What is worth knowing about each loss: prose beside this file, and what it was measured to do on empty labels.
+"""What is worth knowing about each loss: prose, and what it was measured to do on empty labels.
 
 The prose is data (one TOML file per family), so that the pages in ``docs/losses`` and ``nnunet-losses
 describe`` say the same. ``empties.json`` is written by ``make docs-losses``.

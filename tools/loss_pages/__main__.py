@@ -24,7 +24,7 @@ SHOWN = ("ce", "dice", "focal", "tversky", "blob_dice_ce", "cc_dice_ce", "bounda
 
 
 def main() -> None:
-    """Measure, then write what was measured, the pictures and the pages. Files of losses that are gone go too."""
+    """Measure; write what was measured, pictures and pages; remove the pages of losses that are gone."""
     keys = list_losses()
     _write_rows(EMPTIES, {key: measure.empties(key) for key in keys})
     FOLDER.joinpath("pictures").mkdir(parents=True, exist_ok=True)

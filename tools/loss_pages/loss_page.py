@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_losses import get_loss_spec
 from nnunet_losses.notes import empty_rows, family_of, notes_of
-from nnunet_losses.notes.verdict import verdict
+from nnunet_losses.notes.verdict import WORDS, verdict
 from nnunet_losses.trainers.names import PREFIX, Configuration, format_name
 from nnunet_losses.trainers.spelling import spell, squash
 
@@ -24,14 +24,15 @@ _SITUATIONS = {
     "absent_class": "A class that the batch lacks, where another class is present",
 }
 _NEEDS = {
-    "class_weights": "The trainer takes the weights from the training set.",
+    "class_weights": "The trainer takes the weights from the training set; picture and table are without.",
     "class_frequencies": "The trainer takes the frequencies from the training set.",
-    "epsilon": "The trainer takes epsilon from the training set: the mean voxel count of each class per patch.",
+    "epsilon": "The trainer takes epsilon from the training set: the mean voxels of each class per patch. "
+    "Picture and table: 100 voxels.",
     "geometry": "Geometry of the target: {maps}. The trainer's data loader makes it after augmentation; "
     "without a loader the loss makes it itself.",
-    "labelled": "`forward` takes `labelled` (B, C): which classes each sample has labels for; None: all. The trainer "
-    "reads it from `labelled.json` beside the preprocessed data (case -> list of its labelled labels); without that "
-    "file it stops with an error.",
+    "labelled": "`forward` takes `labelled` (B, C): which classes each sample has labels for; None: all. "
+    "The trainer reads it from `labelled.json` beside the preprocessed data (case -> list of its labelled "
+    "labels); without that file it stops with an error.",
     "schedule": "It has a schedule: the trainer calls `set_epoch`; in a loop of your own, you do.",
 }
 
@@ -80,21 +81,19 @@ def _on_partial_labels(spec: LossSpec, default: EmptyRow) -> str:
     if "labelled" in spec.needs:
         row = empty_setting(spec.key, "class not labelled")
         return (
-            "Partial labels: it is told which classes each sample has labels for. A class without labels is left "
-            f"alone: the push on what is predicted of it is {_pair(row, 'empty_sample')}, against "
-            f"{_pair(default, 'empty_sample')} where it is labelled and empty."
+            "Partial labels: it is told which classes each sample has labels for. What is predicted of a "
+            f"class without labels is left alone (pushes {_pair(row, 'empty_sample')}); where the class is "
+            f"labelled and empty, they are {_pair(default, 'empty_sample')}."
         )
-    quiet = (
-        max(abs(push) for name in ("empty_sample", "absent_class") for push in default.pushes[name]) < 0.02
-    )
-    if quiet:
+    if max(push for name in ("empty_sample", "absent_class") for push in default.pushes[name]) < WORDS[1][0]:
         return (
-            "Partial labels: by default it keeps quiet on classes that are not annotated, since they look absent, "
-            "and, by the same token, on false alarms of absent ones."
+            "Partial labels: by default it keeps quiet on classes that are not annotated, since they look "
+            "absent, and, by the same token, on false alarms of absent ones."
         )
     return (
-        "Partial labels: a class that is not annotated looks absent, and what is predicted of it is pushed down like "
-        "a false alarm. Take [`leaf_dice`](leaf_dice.md), [`marginal_dice`](marginal_dice.md), or the ignore label."
+        "Partial labels: a class that is not annotated looks absent, so that what is predicted of it is "
+        "pushed down as the lines above say. Take [`leaf_dice`](leaf_dice.md), "
+        "[`marginal_dice`](marginal_dice.md), or the ignore label."
     )
 
 
@@ -137,8 +136,8 @@ def _facts(spec: LossSpec) -> list[str]:
     maps = ", ".join(f"`{name}`" for name in spec.geometry)
     if spec.begins_on:
         facts.append(
-            f"Its trainer spends the first half of the epochs on [`{spec.begins_on}`]({spec.begins_on}.md), because this "
-            "loss does not train from scratch; `warmup` changes the share, in the trainer only."
+            f"Its trainer spends the first half of the epochs on [`{spec.begins_on}`]({spec.begins_on}.md), "
+            "because this loss does not train from scratch; the trainer's `warmup` changes the share."
         )
     facts += [spec.advice] if spec.advice else []
     return facts + [text.format(maps=maps) for need, text in _NEEDS.items() if need in spec.needs]

@@ -17,7 +17,7 @@ def typeset(formula: str) -> str:
     """
     upright = _WORD.sub(lambda match: match[1] or rf"\mathrm{{{match[2]}}}", formula)
     pieces, depth = [], 0
-    for piece in re.split(r"(, |[({\[]|[)}\]])", upright):
+    for piece in re.split(r"((?<!\\), |[({\[]|[)}\]])", upright):
         depth += (piece in tuple("({[")) - (piece in tuple(")}]"))
         pieces.append(r",\quad " if piece == ", " and depth == 0 else piece)
     return "".join(pieces)

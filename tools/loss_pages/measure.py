@@ -91,19 +91,17 @@ def _row(
     setting: str, spec: LossSpec, *, epoch: int = HALFWAY, labelled: bool = True, **params: Any
 ) -> Record:
     loss = _create(spec, channels=3, epoch=epoch, **params)
-    values = [
-        _measured(loss, empty("empty_batch", radius), labelled)[0] for radius in (0.0, *ALARMS.values())
-    ]
-    pushes = {
-        situation: [
-            _measured(loss, empty(situation, radius), labelled)[1]["alarm"] for radius in ALARMS.values()
-        ]
-        for situation in SITUATIONS
-    }
-    return {"setting": setting, "values": [rounded(value) for value in values], "pushes": pushes}
+    values, pushes = [], {}
+    for radius in (0.0, *ALARMS.values()):
+        value, _ = _measured(loss, empty("empty_batch", radius), labelled=labelled)
+        values.append(rounded(value))
+    for situation in SITUATIONS:
+        scenes = [empty(situation, radius) for radius in ALARMS.values()]
+        pushes[situation] = [_measured(loss, scene, labelled=labelled)[1]["alarm"] for scene in scenes]
+    return {"setting": setting, "values": values, "pushes": pushes}
 
 
-def _measured(loss: Loss, scene: Scene, labelled: bool) -> tuple[float, dict[str, float]]:
+def _measured(loss: Loss, scene: Scene, *, labelled: bool) -> tuple[float, dict[str, float]]:
     if labelled:
         return measure(loss, scene)
     classes = torch.ones(scene.logits.shape[:2], dtype=torch.bool)
@@ -154,7 +152,7 @@ def rounded(number: float) -> float:
 
 
 def epsilons() -> Record:
-    """Measure the gradient of Dice on an empty patch, summed over the logits, by predicted voxels and epsilon."""
+    """Measure the gradient of Dice on an empty patch, summed over the logits, by predicted voxels."""
     masses = [float(f"{10 ** (exponent / 2):.3g}") for exponent in range(-12, 7)]
     pushes = {f"smooth={epsilon:g}": [_emptying(mass, epsilon) for mass in masses] for epsilon in EPSILONS}
     return {"masses": masses, "pushes": pushes}

@@ -125,7 +125,7 @@ def epsilon_picture(masses: Sequence[float], pushes: dict[str, Sequence[float]])
         axes.set(xscale="log", yscale="log", xlabel="predicted voxels P where there is no lesion")
         axes.set_title("sum of the gradient by the logits (large: the patch is emptied)")
         axes.set_ylim(1e-8, 1)
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=len(pushes), frameon=False)
         return _svg(figure, digest([list(masses), pushes]))
 
 
@@ -213,12 +213,13 @@ def _svg(figure: Figure, data: str) -> str:
 
 def _slim(svg: str) -> str:
     """Leave out what changes nothing on the screen: digits, idle transforms, groups' names, line breaks."""
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", svg)
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
+    svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = svg.replace("*{stroke-linejoin", "text{font-family: system-ui, sans-serif} *{stroke-linejoin")
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
     svg = re.sub(r' id="(?:figure|patch|axes|line2d|text|xtick|ytick|legend|matplotlib)[^"]*"', "", svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*', _short_numbers, svg)
-    return re.sub(r"\n+", "\n", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def _short_numbers(match: re.Match[str]) -> str:
