@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Labels = NDArray[np.int32]
 
 OUTSIDE = -1  # background outside the nonzero region: a label of its own while labels are resampled
-_VOXELS = 2**20  # that are resampled at once
+_VOXELS = 2**19  # that are resampled at once
+_POINTS = 2**15  # disputed ones that are computed at once: each takes some 200 bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +56,17 @@ def marked_labels(mask: NDArray[Any], inside: NDArray[np.bool_]) -> Labels:
     return labels
 
 
-def label_channels(labels: Labels, values: Sequence[int]) -> NDArray[np.float32]:
-    """One channel of zeros and ones for each value: float32 (values, z, y, x).
+def write_label_channels(labels: Labels, values: Sequence[int], channels: NDArray[np.float32]) -> None:
+    """Write one channel of zeros and ones for each value into (values, z, y, x).
 
     Example:
-        >>> label_channels(np.array([[[-1, 0, 1, 2]]], np.int32), (1, 2)).tolist()
+        >>> channels = np.empty((2, 1, 1, 4), np.float32)
+        >>> write_label_channels(np.array([[[-1, 0, 1, 2]]], np.int32), (1, 2), channels)
+        >>> channels.tolist()
         [[[[0.0, 0.0, 1.0, 0.0]]], [[[0.0, 0.0, 0.0, 1.0]]]]
     """
-    return np.stack([labels == value for value in values]).astype(np.float32)
+    for channel, value in zip(channels, values, strict=True):
+        np.equal(labels, value, out=channel)
 
 
 def resample_labels(
@@ -93,11 +97,10 @@ def resample_labels(
     for start in range(0, len(result), step):
         rows = slice(start, min(start + step, len(result)))
         part = _nearest(labels, nearest, rows)
-        places = np.nonzero(_disputed(labels, linear, rows))
-        if len(places[0]):
-            part[places] = _largest_share(
-                labels, linear, (places[0] + rows.start, *places[1:]), favourite=part[places]
-            )
+        disputed = np.flatnonzero(_disputed(labels, linear, rows))
+        for first in range(0, len(disputed), _POINTS):
+            z, y, x = places = np.unravel_index(disputed[first : first + _POINTS], part.shape)
+            part[places] = _largest_share(labels, linear, (z + rows.start, y, x), favourite=part[places])
         result[rows] = part
     return result
 

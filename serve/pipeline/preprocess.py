@@ -10,7 +10,7 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 
-from .cascade import label_channels, marked_labels, resample_labels
+from .cascade import marked_labels, resample_labels, write_label_channels
 from .nonzero import fill_holes, nonzero, nonzero_box
 from .normalization import Intensities, intensities
 from .parallel import Workers
@@ -111,7 +111,7 @@ def preprocess(
         resample_volume(load, volume.shape, resize, resampled, threads=threads)
     if previous is not None and labels is not None and plan.resampling_labels is not None:
         labels = resample_labels(labels, target, (spacing, target_spacing), plan.resampling_labels)
-        result[len(cropped) :] = label_channels(labels, previous.values)
+        write_label_channels(labels, previous.values, result[len(cropped) :])
     return Preprocessed(result, data.shape[1:], box, spacing, target_spacing)
 
 

@@ -6,6 +6,7 @@ that its normalisation was never made for. Each is refused here by name, before 
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from nnunet_losses.serve.formats.layout import times
 from nnunet_losses.serve.pipeline.preprocess import resampled_shape
 from nnunet_losses.serve.schema import Normalization
 
-from .memory import MOST_TILES, available_memory, prediction_memory, tile_count
+from .memory import MOST_TILES, available_memory, bundle_memory, tile_count
 from .resemblance import resemblance_warnings
 
 if TYPE_CHECKING:
@@ -160,28 +161,18 @@ def memory_needed(image: Image, description: ModelDescription) -> int:
     """Estimate the bytes that a prediction of this image needs at its peak, whether or not it is accepted."""
     content = _content_shape(image.data)
     shapes = [resampled_shape(content, image.spacing, member) for member in description.members]
-    members = zip(shapes, description.members, strict=True)
-    return max(
-        prediction_memory(image.data.shape, shape, member, description.heads) for shape, member in members
-    )
+    return bundle_memory(image.data.shape, shapes, description)
 
 
 def _check_size(image: Image, description: ModelDescription, budget: int) -> None:
     """Refuse what would need more memory than there is, or leave nothing, at the model's spacing."""
-    for member in description.members:
-        shape = resampled_shape(_content_shape(image.data), image.spacing, member)
+    content = _content_shape(image.data)
+    shapes = [resampled_shape(content, image.spacing, member) for member in description.members]
+    for shape in shapes:
         if min(shape) < 1:
             raise _size("leave nothing of it", image, shape, expected="at least one voxel along every axis")
-        needed = prediction_memory(image.data.shape, shape, member, description.heads)
-        if needed > budget:
-            observed = {"voxels": list(shape), "bytes": needed}
-            raise _size(
-                f"need about {needed / 2**30:.3g} GiB of memory; {budget / 2**30:.3g} GiB are allowed",
-                image,
-                shape,
-                observed=observed,
-                expected={"bytes_at_most": budget},
-            )
+    _check_memory(image, shapes, description, budget)
+    for shape, member in zip(shapes, description.members, strict=True):
         tiles = tile_count(shape, member)
         if tiles > MOST_TILES:
             raise _size(
@@ -191,6 +182,20 @@ def _check_size(image: Image, description: ModelDescription, budget: int) -> Non
                 observed={"voxels": list(shape), "tiles": tiles},
                 expected={"tiles_at_most": MOST_TILES},
             )
+
+
+def _check_memory(
+    image: Image, shapes: list[tuple[int, ...]], description: ModelDescription, budget: int
+) -> None:
+    needed, largest = bundle_memory(image.data.shape, shapes, description), max(shapes, key=prod)
+    if needed > budget:
+        raise _size(
+            f"need about {needed / 2**30:.3g} GiB of memory; {budget / 2**30:.3g} GiB are allowed",
+            image,
+            largest,
+            observed={"voxels": list(largest), "bytes": needed},
+            expected={"bytes_at_most": budget},
+        )
 
 
 def _content_shape(data: NDArray[np.float32]) -> tuple[int, ...]:

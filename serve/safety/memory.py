@@ -12,7 +12,7 @@ from nnunet_losses.serve.pipeline.tiles import window_starts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnunet_losses.serve.schema import Member
+    from nnunet_losses.serve.schema import Member, ModelDescription
 
 SHARE = 0.8  # of the free memory that one prediction may take
 HARD_MAXIMUM = 64 * 2**30
@@ -23,23 +23,56 @@ FLOAT32, FLOAT64, FLOAT16 = 4, 8, 2
 
 
 def prediction_memory(
-    image_shape: Sequence[int], network_shape: Sequence[int], member: Member, heads: int
+    image_shape: Sequence[int], network_shape: Sequence[int], member: Member, heads: int, appended: int = 0
 ) -> int:
-    """Estimate the bytes that one prediction needs at its peak, besides the network itself.
+    """Estimate the bytes that one member's prediction needs at its peak, besides the network itself.
 
     Args:
         image_shape: (channels, z, y, x) of the image.
         network_shape: of the image at the model's spacing, in the network's axis order.
         member: the configuration.
         heads: number of logit channels.
+        appended: channels of a previous stage's labels.
     """
     channels, *spatial = image_shape
-    patch = (1, *member.tiling.patch_size)[-3:]
-    padded = math.prod(max(size, tile) for size, tile in zip(network_shape, patch, strict=True))
+    padded = _padded_voxels(network_shape, member)
     image = math.prod(spatial) * (2 * channels * FLOAT32 + 2 * FLOAT16)  # read, copied; nonzero, mask
     sums = heads * FLOAT16 * (1 if len(member.folds) == 1 else 2) + FLOAT16  # logits and weights
     resampling = math.prod(network_shape) * 2 * FLOAT64  # one channel or head at a time
-    return image + padded * (channels * FLOAT32 + sums) + resampling
+    needed = image + padded * (channels * FLOAT32 + sums) + resampling
+    if appended:  # a label map before and after resampling, and its channels, unpadded and padded
+        labels = (math.prod(spatial) + math.prod(network_shape)) * 2 * FLOAT32
+        needed += labels + padded * 2 * appended * FLOAT32
+    return needed
+
+
+def bundle_memory(
+    image_shape: Sequence[int], network_shapes: Sequence[Sequence[int]], description: ModelDescription
+) -> int:
+    """Estimate the bytes that a bundle's prediction needs at its peak, besides the networks themselves.
+
+    Members run one after the other. Of an ensemble the logits of all are held until the end (float16, at the
+    members' spacings; 2 bytes for each head and voxel), of a previous stage its mask.
+
+    Args:
+        image_shape: (channels, z, y, x) of the image.
+        network_shapes: for each member, of the image at its spacing, in its network's axis order.
+        description: of the bundle.
+    """
+    members = list(zip(network_shapes, description.members, strict=True))
+    needs, held = [], []
+    for shape, member in members:
+        appended = description.network_channels(member) - len(member.preprocessing.channels)
+        needs.append(prediction_memory(image_shape, shape, member, description.heads, appended))
+        held.append(_padded_voxels(shape, member) * description.heads * FLOAT16 if member.averaged else 0)
+    largest = needs.index(max(needs))
+    stages = {member.previous_stage for _, member in members} - {None}
+    return needs[largest] + sum(held) - held[largest] + len(stages) * math.prod(image_shape[1:]) * FLOAT16
+
+
+def _padded_voxels(network_shape: Sequence[int], member: Member) -> int:
+    patch = (1, *member.tiling.patch_size)[-3:]
+    return math.prod(max(size, tile) for size, tile in zip(network_shape, patch, strict=True))
 
 
 def tile_count(network_shape: Sequence[int], member: Member) -> int:

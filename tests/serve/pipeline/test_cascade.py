@@ -64,6 +64,7 @@ def test_large_volumes_go_slab_by_slab(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     whole = resample()
     monkeypatch.setattr(cascade, "_VOXELS", 1)
+    monkeypatch.setattr(cascade, "_POINTS", 7)
     np.testing.assert_array_equal(resample(), whole)
 
 
