@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "nnunet_losses.export.commands:verify_command",
     "predict": "nnunet_losses.serve.commands:predict_command",
     "inspect": "nnunet_losses.serve.commands:inspect_command",
+    "bench": "nnunet_losses.serve.bench_commands:bench_command",
     "serve": "nnunet_losses.serve.http.commands:serve_command",
 }
 

@@ -66,6 +66,19 @@ def predict_command(
     overwrite: Annotated[
         bool, typer.Option(help="Answer cases again that have an answer in the output folder.")
     ] = True,
+    step: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1.0, help="Approximate: distance of tiles in patches.", show_default="0.5"),
+    ] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror/--no-mirror", help="Approximate: without mirrored passes.")
+    ] = True,
+    skip_background: Annotated[
+        bool, typer.Option("--skip-background", help="Look at tiles without any content only once.")
+    ] = False,
+    overlap: Annotated[
+        bool, typer.Option(help="Read the next case and write the last one while the network works.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Segment images without PyTorch: a mask and an honest answer (CASE.json) for each case.
@@ -80,6 +93,7 @@ def predict_command(
 
     Exit code 130: stopped by Ctrl-C; the files that were written are whole.
     """
+    from .approximations import Approximations
     from .batch import Batch, Stopped
     from .bundle import Bundle
     from .console import report, report_stopped, run_with_progress
@@ -94,17 +108,19 @@ def predict_command(
         )
     try:
         predictor = Predictor(
-            Bundle.load(bundle), backend=backend.value, precision=precision.value, threads=threads
+            Bundle.load(bundle),
+            backend=backend.value,
+            precision=precision.value,
+            threads=threads,
+            approximations=Approximations(step=step, mirror=mirror, skip_background=skip_background),
         )
         description = predictor.bundle.description
-        cases = (
-            _named_case(channel, case, description) if channel else _found_cases(inputs or [], description)
-        )
+        cases = _named_case(channel, case, description) if channel else found_cases(inputs or [], description)
         _check_output(cases, output, description)
         _ = predictor.engine.provider  # opens the network: a missing engine is no case's fault
-        results = run_with_progress(Batch(predictor, output, overwrite), cases)
+        results = run_with_progress(Batch(predictor, output, overwrite, overlap), cases)
     except Refusal as refusal:
-        _stop(refusal, as_json=as_json)
+        stop(refusal, as_json=as_json)
     except OSError as error:
         raise typer.BadParameter(f"{output} cannot be written to: {error.strerror}.") from error
     except Stopped as stopped:
@@ -121,10 +137,11 @@ def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:
     try:
         print_bundle(Bundle.load(bundle), as_json=as_json)
     except Refusal as refusal:
-        _stop(refusal, as_json=as_json)
+        stop(refusal, as_json=as_json)
 
 
-def _found_cases(inputs: list[Path], description: ModelDescription) -> list[Case | Incomplete]:
+def found_cases(inputs: list[Path], description: ModelDescription) -> list[Case | Incomplete]:
+    """Cases in folders and files; for commands that take images."""
     from .formats import find_cases
 
     return find_cases(inputs, description)
@@ -164,7 +181,8 @@ def _check_output(cases: list[Case | Incomplete], folder: Path, description: Mod
         raise typer.BadParameter(f"--output: {error}.") from error
 
 
-def _stop(refusal: Refusal, *, as_json: bool) -> NoReturn:
+def stop(refusal: Refusal, *, as_json: bool) -> NoReturn:
+    """Print a refusal, and end with 1; for commands that read bundles."""
     from .console import print_refusal
 
     print_refusal(refusal, as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from .batch import STOPPED, Stopped, exit_code
 from .predictor import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .answer import Answer
     from .batch import Batch, Result
@@ -51,6 +51,16 @@ def run_with_progress(batch: Batch, cases: Sequence[Case | Incomplete]) -> list[
         except KeyboardInterrupt:
             raise Stopped(results) from None
     return results
+
+
+@contextmanager
+def bench_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar over a benchmark's runs on the error stream; give the function that announces each."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
 
 
 def report(results: Sequence[Result], *, as_json: bool) -> int:

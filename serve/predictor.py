@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .answer import (
@@ -19,6 +20,7 @@ from .answer import (
     Problem,
     Warning_,
 )
+from .approximations import Approximations, ConstantTiles, counted, reuse_warning
 from .bundle import file_sha256
 from .course import Course, Engine, StagedEngine
 from .errors import Code, Refusal
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .backends import Backend, PrecisionChoice
+    from .backends import Backend, PrecisionChoice, TileNetwork
     from .bundle import Bundle
     from .image import Image
     from .schema import ModelDescription
@@ -74,6 +76,7 @@ class Predictor:
         precision: of the network; ``auto`` reduces it only by proof, see ``NetworkOpener``.
         threads: for the network; None takes all allowed cores.
         limits: budgets for files and memory.
+        approximations: what to give up for speed; nothing by default.
         engine: instead of the bundle's networks.
 
     Example:
@@ -92,13 +95,20 @@ class Predictor:
         precision: PrecisionChoice = "auto",
         threads: int | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        approximations: Approximations = Approximations(),  # noqa: B008 - frozen
         engine: Engine | None = None,
     ) -> None:
-        self.bundle = bundle
+        self.bundle = approximations.applied_to(bundle)
         self.limits = limits
-        if engine is None:
-            engine = Segmenter(bundle, backend=backend, precision=precision, threads=threads)
-        self.engine = engine
+        self._approximate = approximations.warnings(bundle)
+        self._constant: list[ConstantTiles] = []
+        self.engine = engine or Segmenter(
+            self.bundle,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            around=self._without_background if approximations.skip_background else lambda network: network,
+        )
 
     def predict(self, case: Case, *, progress: Progress | None = None) -> Prediction:
         """Answer one case.
@@ -150,12 +160,19 @@ class Predictor:
         if course.breach is not None:
             return
         assert course.image is not None, "prepared before"
+        before = counted(self._constant)
         with course.watched():
             if isinstance(self.engine, StagedEngine):
                 prepared, course.prepared = course.prepared, None
                 course.found = self.engine.vote(course.image, progress=progress, prepared=prepared)
             else:
                 course.found = self.engine.segment(course.image, progress=progress)
+        reuse = reuse_warning(self._constant, before)
+        course.warnings += [*self._approximate, *([] if reuse is None else [reuse])]
+
+    def _without_background(self, network: TileNetwork) -> TileNetwork:
+        self._constant.append(ConstantTiles(network))
+        return self._constant[-1]
 
     def conclude(self, course: Course) -> Prediction:
         """Last part of ``predict``: decide for labels, measure, state.
@@ -227,10 +244,11 @@ class Predictor:
         description = self.bundle.description
         if prediction.mask is not None and prediction.image is not None:
             mask_file = folder / f"{answer.case}{description.file_ending}"
-            geometry = prediction.image.geometry
+            geometry, began = prediction.image.geometry, perf_counter()
             write_mask(prediction.mask, mask_file, geometry=geometry, reader=description.reader)
-            manifest = answer.manifest.model_copy(update={"mask_sha256": file_sha256(mask_file)})
-            answer = answer.model_copy(update={"manifest": manifest})
+            timings = answer.manifest.timings | {"write": round(perf_counter() - began, 4)}
+            known = {"mask_sha256": file_sha256(mask_file), "timings": timings}
+            answer = answer.model_copy(update={"manifest": answer.manifest.model_copy(update=known)})
         answer_file = folder / f"{answer.case}.json"
         write_text(answer.model_dump_json(indent=2) + "\n", answer_file)
         return Written(answer, answer_file, mask_file)
