@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Piece = tuple[slice, ...]
 
 _GROUPS = 4  # of pieces for each thread, since some threads are slower than others
+_LEAST = 4  # pieces in a group: handing out fewer takes longer than computing them
 
 
 def pieces(shape: Sequence[int], most: int = CHUNK) -> list[Piece]:
@@ -82,7 +83,7 @@ def divide(total: NDArray[Any], weights: NDArray[Any], workers: Workers) -> None
 def _share(task: Callable[[Piece, Single, Single], None], shape: Sequence[int], workers: Workers) -> None:
     """Give every worker some of the pieces, and two arrays to compute in."""
     cut = pieces(shape)
-    count = -(-len(cut) // (_GROUPS * workers.threads))
+    count = max(_LEAST, ceil(len(cut) / (_GROUPS * workers.threads)))
 
     def work(group: list[Piece]) -> None:
         first, second = np.empty((2, CHUNK), np.float32)
