@@ -53,15 +53,18 @@ def read_valid(
     return counted if valid is None else counted & valid
 
 
-def read_labels(target: Tensor, valid: Tensor | None, classes: int) -> Tensor:
-    """Return class ids (B, 1, *S) as int64, from ids or one-hot channels; below the mask they mean nothing.
+def read_labels(target: Tensor, valid: Tensor | None, classes: int, *, as_int64: bool = True) -> Tensor:
+    """Return class ids (B, 1, *S), from ids or one-hot channels; below the mask they mean nothing.
+
+    They are int64, as torch's indexing wants them, or else of any integer type that they come in.
 
     Raises:
         ValueError: if a valid voxel has no class among those of the logits (on the CPU only).
     """
     if target.shape[1] == classes:
         return _labels_of_one_hot(read_channels(target, valid), valid)
-    labels = target.long()
+    is_integer = not target.is_floating_point() and target.dtype != torch.bool
+    labels = target if is_integer and not as_int64 else target.long()
     if target.device.type == "cpu":
         _check_labels(target, labels, valid, classes)
     return labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import edt
 import numpy as np
@@ -51,17 +51,26 @@ def label_distance_map(
         array([[3., 2., 1., 1., 1.]], dtype=float32)
     """
     # One multi-label transform serves both sides of every boundary. It takes 0 for "outside", hence the 1.
-    shifted: NDArray[Any] = labels.astype(np.uint8 if labels.dtype == np.bool_ else np.uint16)
-    shifted += 1
-    if (shifted == shifted.flat[0]).all():
+    padded = _padded(labels)
+    padded += 1
+    if (padded == padded.flat[0]).all():
         return np.zeros(labels.shape, np.float32)
     distances: Distances = edt.edt(
-        np.ascontiguousarray(shifted),
-        anisotropy=spacing or (1.0,) * labels.ndim,
-        black_border=False,
-        parallel=threads,
+        padded, anisotropy=spacing or (1.0,) * labels.ndim, black_border=False, parallel=threads
     )
-    return distances
+    return np.ascontiguousarray(distances[..., :-1, :])
+
+
+def _padded(labels: NDArray[np.integer | np.bool_]) -> NDArray[np.uint8 | np.uint16]:
+    """Double the last row of each plane, which changes no distance.
+
+    Rows whose number is no power of two spare the transform cache conflicts: a quarter of its time.
+    """
+    *planes, rows, columns = labels.shape
+    padded = np.empty((*planes, rows + 1, columns), np.uint8 if labels.dtype == np.bool_ else np.uint16)
+    padded[..., :-1, :] = labels
+    padded[..., -1, :] = padded[..., -2, :]
+    return padded
 
 
 def signed_distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
@@ -84,7 +93,8 @@ def signed_distance_map(mask: Mask, spacing: Spacing = None) -> Distances:
     if not distances.any():
         return distances
     step = np.float32(min(spacing) if spacing else 1)
-    return np.where(mask, step - distances, distances)
+    distances[mask] = step - distances[mask]
+    return distances
 
 
 def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing = None) -> Distances:
@@ -108,17 +118,16 @@ def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing 
     if not distances.any():
         return distances
     labels = labels.view(np.uint8) if labels.dtype == np.bool_ else labels  # to look up by
-    regions = range(int(labels.max()) + 1)
-    deepest = np.zeros(len(regions), np.float32)
-    nearest = np.zeros(len(regions), np.float32)
-    for region in regions:
+    deepest, nearest = np.zeros((2, int(labels.max()) + 1), np.float32)
+    for region in range(len(deepest)):
         inside = distances[labels == region]
         if inside.size:
             deepest[region], nearest[region] = inside.max(), inside.min()
     depth = deepest - nearest
     flat = depth <= ROUNDING * deepest
     depth[flat] = 1
-    proximity: Distances = (deepest[labels] - distances) / depth[labels]
+    proximity: Distances = np.subtract(deepest[labels], distances, out=distances)
+    proximity /= depth[labels]
     if flat.any():
         proximity[flat[labels]] = 1
     return proximity

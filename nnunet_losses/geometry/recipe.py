@@ -95,7 +95,10 @@ class GeometryRecipe:
         softmax = self.activation == "softmax"
         batch, masks = target[None], None if mask is None else mask[None]
         valid = read_valid(batch, masks, self.ignore_index, classes=self.channels if softmax else 0)
-        labels = read_labels(batch, valid, self.channels) if softmax else read_channels(batch, valid)
+        if softmax:
+            labels = read_labels(batch, valid, self.channels, as_int64=False)
+        else:
+            labels = read_channels(batch, valid)
         return self.of_labels(labels[0], None if valid is None else valid[0])
 
     def of_labels(self, labels: Tensor, valid: Tensor | None) -> dict[str, NDArray[Any]]:
@@ -103,8 +106,7 @@ class GeometryRecipe:
         softmax = self.activation == "softmax"
         array = labels.cpu().numpy()
         counted = np.ones(array.shape[1:], bool) if valid is None else valid[0].cpu().numpy()
-        ids = np.arange(1, self.channels, dtype=array.dtype).reshape(-1, *[1] * (array.ndim - 1))
-        foreground = array == ids if softmax else array
+        foreground = np.concatenate([array == c for c in range(1, self.channels)]) if softmax else array
         sample = Sample(
             foreground if valid is None else foreground & counted,
             exclusive=softmax,
