@@ -49,26 +49,46 @@ def model_card(model: ModelDescription) -> str:
 
 
 def _summary(model: ModelDescription) -> str:
-    member = model.members[0]
-    folds = ", ".join(fold.name for fold in member.folds)
     targets = ", ".join(label.name for label in model.labels)
-    which = "fold" if len(member.folds) == 1 else "mean of folds"
     made = f"exported to ONNX by nnunet-losses {model.provenance.exporter} on {model.provenance.created}"
+    averaged = model.averaged_members
+    if len(averaged) == 1:
+        member = averaged[0]
+        kind = f"A {len(member.tiling.patch_size)}D nnU-Net"
+        which = f"configuration {_who(member)}"
+    else:
+        kind = f"An ensemble of {len(averaged)} nnU-Nets"
+        which = "the mean probability of " + "; ".join(map(_who, averaged))
     return (
-        f"# {model.name}\n\nA {len(member.tiling.patch_size)}D nnU-Net that segments {targets}: "
-        f"configuration {member.name}, {which} {folds}, {made}. It runs without PyTorch and without nnU-Net."
+        f"# {model.name}\n\n{kind} that segments {targets}: {which}, {made}. It runs without PyTorch and "
+        "without nnU-Net."
     )
 
 
+def _who(member: Member) -> str:
+    """Name a member, its folds, and the stage before it."""
+    which = "fold" if len(member.folds) == 1 else "mean of folds"
+    after = "" if member.previous_stage is None else f" of a cascade, after {member.previous_stage}"
+    return f"{member.name}{after}, {which} {', '.join(fold.name for fold in member.folds)}"
+
+
 def _inputs(model: ModelDescription) -> str:
-    member = model.members[0]
     rows = [
-        f"| {index} | {channel.name} | {channel.normalization}{' (nonzero)' if channel.use_mask else ''} |"
-        for index, channel in enumerate(member.preprocessing.channels)
+        f"| {index} | {name} | {_normalizations(model, index)} |"
+        for index, name in enumerate(model.channel_names)
     ]
-    files = f"Files: {model.file_ending}, read as nnU-Net's {model.reader} does. {_sizes(member)}"
+    sizes = " ".join(
+        f"{'' if len(model.members) == 1 else member.name + ': '}{_sizes(member)}" for member in model.members
+    )
+    files = f"Files: {model.file_ending}, read as nnU-Net's {model.reader} does. {sizes}"
     head = ["## Input", "", files, "", "| channel | name | normalisation |", "| --- | --- | --- |"]
     return "\n".join([*head, *rows, *_trained_on(model)])
+
+
+def _normalizations(model: ModelDescription, index: int) -> str:
+    channels = [member.preprocessing.channels[index] for member in model.members]
+    named = (f"{channel.normalization}{' (nonzero)' if channel.use_mask else ''}" for channel in channels)
+    return ", ".join(dict.fromkeys(named))
 
 
 def _sizes(member: Member) -> str:
@@ -95,8 +115,16 @@ def _outputs(model: ModelDescription) -> str:
     rows = [
         f"| {label.value} | {label.name} | {', '.join(map(str, label.members))} |" for label in model.labels
     ]
-    head = ["## Output", "", _RULES[model.head] + ignored, ""]
+    rules = " ".join([_RULES[model.head] + ignored, *_postprocessing(model)])
+    head = ["## Output", "", rules, ""]
     return "\n".join([*head, "| mask value | label | consists of values |", "| --- | --- | --- |", *rows])
+
+
+def _postprocessing(model: ModelDescription) -> list[str]:
+    if not model.postprocessing:
+        return []
+    steps = "; then ".join(f"of {', '.join(map(str, step.values))}" for step in model.postprocessing)
+    return [f"Postprocessing keeps only the largest component of these mask values, taken together: {steps}."]
 
 
 def _training(model: ModelDescription) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint, read_checkpoint, unwrapped
-from .errors import ModelFolderError
+from .errors import ExportError, ExportRefused, ModelFolderError, Reason
 from .quiet import quiet
 from .trainer_class import find_trainer_class
 
@@ -70,9 +70,15 @@ class ModelFolder:
         """Build one fold's network as the predictor does: deep supervision off, evaluation mode.
 
         Raises:
-            ModelFolderError: the weights do not fit the architecture.
+            ModelFolderError: the weights do not fit the architecture, or the trainer is not there.
+            ExportRefused: the architecture cannot be built here.
         """
-        network = self._architecture()
+        try:
+            network = self._architecture()
+        except ExportError:
+            raise
+        except Exception as error:
+            raise ExportRefused([self._unknown_architecture(error)]) from error
         try:
             network.load_state_dict(unwrapped(checkpoint.weights))
         except RuntimeError as error:
@@ -81,6 +87,13 @@ class ModelFolder:
                 f"{self.first.trainer}. Was one of them exchanged? {_first_lines(str(error))}"
             ) from error
         return network.eval()
+
+    def _unknown_architecture(self, error: Exception) -> Reason:
+        return Reason(
+            f"Network {self.configuration.network_arch_class_name}, built by {self.first.trainer}, cannot be "
+            f"built here ({type(error).__name__}: {_first_lines(str(error))}).",
+            "Install the package that defines it, in the version of the training.",
+        )
 
     def _architecture(self) -> Any:
         from inspect import signature  # noqa: PLC0415

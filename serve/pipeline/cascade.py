@@ -131,7 +131,7 @@ def _disputed(labels: Labels, linear: Resize, rows: slice) -> NDArray[np.bool_]:
         first, last = neighbours[0], neighbours[-1]
         low = np.minimum(low.take(first, axis), low.take(last, axis))
         high = np.maximum(high.take(first, axis), high.take(last, axis))
-    return low != high
+    return np.asarray(low != high)
 
 
 def _largest_share(
