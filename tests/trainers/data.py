@@ -86,9 +86,11 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, preprocessed: Path, results
 
 
 def make_trainer(cls: type[Any], spec: ModelFolderSpec, *, epochs: int = 1, iterations: int = 1) -> Any:
-    """Instantiate a trainer as ``nnUNetv2_train`` does, for a very short training on the CPU."""
+    """Instantiate a trainer as ``nnUNetv2_train`` does, for a very short, repeatable training on the CPU."""
     import torch
 
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - nnU-Net's augmentation draws from it
     settings = {**plans(spec), "continue_training": False}
     trainer = cls(settings, spec.configuration, 0, dataset_json(spec), torch.device("cpu"))
     trainer.num_epochs = epochs
