@@ -145,6 +145,12 @@ def export_command(
     calibration_images: CalibrationImages = None,
     calibration_labels: CalibrationLabels = None,
     force: Force = False,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also write a Triton model repository of the networks.", file_okay=False
+        ),
+    ] = None,
 ) -> None:
     """Export a trained nnU-Net model to a bundle that runs without PyTorch and without nnU-Net.
 
@@ -180,6 +186,10 @@ def export_command(
     typer.echo(written)
     for reduced in variant or ():
         _add_variant(written, reduced, calibration_images or [], calibration_labels, force=force)
+    if triton is not None:
+        from .triton_command import write_repository
+
+        write_repository(written, triton)
 
 
 def variant_command(

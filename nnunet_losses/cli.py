@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "phantom": "nnunet_losses.commands:phantom_command",
     "export": "nnunet_losses.export.commands:export_command",
     "variant": "nnunet_losses.export.commands:variant_command",
+    "triton": "nnunet_losses.export.triton_command:triton_command",
     "verify": "nnunet_losses.export.commands:verify_command",
     "predict": "nnunet_losses.serve.commands:predict_command",
     "inspect": "nnunet_losses.serve.commands:inspect_command",
