@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Sums over a whole tile do not fit into half precision: nnU-Net's own half precision on a GPU normalises in
 # float32, too.
-_KEEP_FLOAT32 = ("InstanceNormalization", "ReduceMean")
+_KEEP_FLOAT32 = "InstanceNormalization"
 
 
 def reduce_graph(
@@ -37,15 +37,15 @@ def reduce_graph(
         GraphError: the network cannot be reduced.
         ValueError: for a precision that needs no file.
     """
+    if precision not in (Precision.FLOAT16, Precision.INT8):
+        raise ValueError(f"{precision.value} needs no file")
     try:
         with quiet():
             if precision is Precision.FLOAT16:
                 _to_float16(source, target)
-            elif precision is Precision.INT8:
-                _to_int8(source, target, tiles)
             else:
-                raise ValueError(f"{precision.value} needs no file")
-    except (RuntimeError, TypeError, KeyError, IndexError) as error:
+                _to_int8(source, target, tiles)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise GraphError(f"{source.name} cannot be reduced to {precision.value}: {error}") from error
 
 
@@ -53,9 +53,35 @@ def _to_float16(source: Path, target: Path) -> None:
     import onnx  # noqa: PLC0415 - slow
     from onnxruntime.transformers import float16  # noqa: PLC0415
 
-    block = [*float16.DEFAULT_OP_BLOCK_LIST, *_KEEP_FLOAT32]
-    model = float16.convert_float_to_float16(onnx.load(source), keep_io_types=True, op_block_list=block)
+    original = onnx.load(source)
+    model = float16.convert_float_to_float16(
+        original,
+        keep_io_types=True,
+        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, _KEEP_FLOAT32],
+        node_block_list=beside_the_logits(original.graph),
+    )
+    _drop_repeated_casts(model.graph)
     target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def beside_the_logits(graph: Any) -> list[str]:
+    """Names of the nodes that the logits do not depend on: features, whose sums must not overflow."""
+    needed, names = {LOGITS}, []
+    for node in reversed(graph.node):
+        if needed.isdisjoint(node.output):
+            names.append(node.name)
+        else:
+            needed.update(node.input)
+    return names
+
+
+def _drop_repeated_casts(graph: Any) -> None:
+    """Keep one cast of each value: the converter writes one for every node that needs it."""
+    made: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast" and made.issuperset(node.output):
+            graph.node.remove(node)
+        made.update(node.output)
 
 
 def _to_int8(source: Path, target: Path, tiles: Sequence[NDArray[np.float32]]) -> None:
