@@ -339,6 +339,11 @@ class ModelDescription(Frozen):
         return tuple(channel.name for channel in self.members[0].preprocessing.channels)
 
     @property
+    def dimension(self) -> int:
+        """3 where a member looks at volumes; 2 where all look at pictures, or slices."""
+        return max(len(member.tiling.patch_size) for member in self.members)
+
+    @property
     def foreground_values(self) -> tuple[int, ...]:
         """Values of the training labels but the background, ascending; a cascade has a channel for each."""
         return tuple(sorted({value for label in self.labels for value in label.members} - {0}))

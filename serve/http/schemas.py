@@ -116,7 +116,7 @@ def _bundle_facts(model: ServedModel) -> dict[str, Any]:
     return {
         "sha256": model.engine.sha256,
         "provider": model.engine.provider,
-        "dimension": len(description.members[0].tiling.patch_size),
+        "dimension": description.dimension,
         "file_ending": description.file_ending,
         "parts": part_names(description),
         "channels": [

@@ -81,14 +81,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _check_dimensions(image: Image, description: ModelDescription) -> None:
-    patch = description.members[0].tiling.patch_size
-    if image.geometry.dimension < len(patch):
+    if image.geometry.dimension < description.dimension:
         raise Refusal(
             Code.CONTRACT_DIMENSIONS,
             "The image is a single two-dimensional picture; this model looks at volumes.",
             remedy="Send the whole volume as one file.",
             observed=image.geometry.dimension,
-            expected=len(patch),
+            expected=description.dimension,
         )
 
 
