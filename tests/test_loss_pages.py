@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,23 @@ from xml.etree import ElementTree as ET
 import pytest
 import torch
 
-from nnunet_losses import create_loss, get_loss_spec, list_losses
+from nnunet_losses import create_loss, get_loss_spec, list_losses, notes
 from nnunet_losses.notes import LossNotes, empty_rows, families, notes_of
+from nnunet_losses.notes import verdict as verdict_module
 from nnunet_losses.notes.verdict import verdict
 from nnunet_losses.trainers.names import parse
-from tools.loss_pages import measure
+from tools.loss_pages import loss_page, markdown, measure, scenes
+from tools.loss_pages import pages as pages_module
 from tools.loss_pages.__main__ import FOLDER, SHOWN, read_measured
 from tools.loss_pages.markdown import number, typeset
 from tools.loss_pages.pages import pages
-from tools.loss_pages.pictures import digest, loss_picture
+from tools.loss_pages.pictures import loss_picture
 from tools.loss_pages.scenes import ALARMS, RADII, empty, shrinking
+from tools.loss_pages.svg import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 KEYS = list_losses()
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -46,6 +51,13 @@ def measured() -> dict[str, Any]:
     return read_measured()
 
 
+@pytest.mark.parametrize(
+    "module", [loss_page, markdown, measure, notes, pages_module, scenes, verdict_module]
+)
+def test_examples_in_docstrings_run(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
 def test_every_loss_has_notes_and_a_family() -> None:
     told = [key for family in families() for key in family.notes]
     assert sorted(told) == sorted(KEYS)
@@ -53,12 +65,12 @@ def test_every_loss_has_notes_and_a_family() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_notes_say_something_of_everything(key: str) -> None:
-    notes = notes_of(key)
-    assert all((notes.use, notes.plain, notes.cost, notes.published, notes.when, notes.unless))
-    assert notes.know, "name at least one number or gradient to know"
-    assert not notes.use.endswith(".")
-    assert all(text.endswith(".") for text in (*notes.when, *notes.unless, *notes.know, *notes.avoided))
-    assert all(url.startswith("https://") for url in notes.code)
+    told = notes_of(key)
+    assert all((told.use, told.plain, told.cost, told.published, told.when, told.unless))
+    assert told.know, "name at least one number or gradient to know"
+    assert not told.use.endswith(".")
+    assert all(text.endswith(".") for text in (*told.when, *told.unless, *told.know, *told.avoided))
+    assert all(url.startswith("https://") for url in told.code)
 
 
 def test_notes_refuse_what_they_do_not_know() -> None:
@@ -203,7 +215,7 @@ def test_scenes_are_what_the_pages_say() -> None:
 
 def test_absent_class_is_absent_where_its_alarm_is_present() -> None:
     scene = empty("absent_class", 10.0)
-    assert scene.target.unique().tolist() == [0, 1]
+    assert set(scene.target.flatten().tolist()) == {0, 1}
     assert scene.channel == 2
     assert float(scene.logits.softmax(1)[:, 2][scene.regions["alarm"]].min()) == pytest.approx(0.8, rel=0.011)
 

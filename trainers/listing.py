@@ -70,7 +70,7 @@ def print_table(described: Sequence[dict[str, Any]]) -> None:
     if described:
         text = (
             "\nParameters in names: _fp0p2 is fp=0.2, _smooth1em7 is smooth=1e-7. Then a variant of nnU-Net "
-            "(_NoMirroring), then epochs (_250epochs)."
+            "(_NoMirroring), then epochs (_250epochs). More on one of them: nnunet-losses describe LOSS."
         )
         console.print(text, style="dim", highlight=False, soft_wrap=True)
 
@@ -78,7 +78,7 @@ def print_table(described: Sequence[dict[str, Any]]) -> None:
 def _about(row: dict[str, Any]) -> str:
     parameters = ", ".join(f"{name}={_default(name, value)}" for name, value in row["parameters"].items())
     needed = f"Needs {' and '.join(row['needs'])}." if row["needs"] else ""
-    return " ".join(filter(None, (escape(row["summary"]), parameters, needed)))
+    return " ".join(filter(None, (escape(row["summary"]), needed, parameters)))
 
 
 def _default(name: str, value: object) -> str:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from .svg import ALARM, INK, LESION, PALETTE, PAPER, REST, SOFT, digest, house_style, write_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-INK, SOFT, GRID, PAPER = "#24292f", "#6b7280", "#e5e7eb", "#ffffff"
-# Okabe and Ito's colours, told apart by eyes that see few colours; markers and dashes say the same again
-LESION, ALARM, REST = "#d55e00", "#0072b2", "#999999"
 LINES = {
     "lesion": (LESION, "o", "lesion, pulled up"),
     "alarm": (ALARM, "s", "false alarm, pushed down"),
@@ -27,35 +20,6 @@ LINES = {
 }
 FLOOR, CEILING = 1e-3, 1e4
 EMPTY_AT = 0.35  # where "no lesion" stands on a logarithmic axis
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "nnunet-losses",
-    "path.simplify": True,
-    "font.size": 9,
-    "axes.edgecolor": SOFT,
-    "axes.linewidth": 0.6,
-    "axes.labelcolor": SOFT,
-    "axes.titlesize": 9,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "legend.labelcolor": INK,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 3.2,
-    "figure.facecolor": PAPER,
-}
 
 
 def loss_picture(sizes: Sequence[int], curves: dict[str, Any]) -> str:
@@ -65,14 +29,14 @@ def loss_picture(sizes: Sequence[int], curves: dict[str, Any]) -> str:
         sizes: voxels of the lesion, 0 first.
         curves: what ``measure.curves`` returns.
     """
-    with mpl.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(9.2, 2.75), layout="constrained")
         value, alone, beside = figure.subplots(1, 3)
         _draw_values(value, sizes, curves)
         _draw_pushes(alone, sizes, curves["alone"], "gradient, lesion alone (1 = cross-entropy)")
         _draw_pushes(beside, sizes, curves["beside"], "gradient, beside a large lesion")
         figure.legend(handles=_labelled(alone), loc="outside lower center", ncols=3, frameon=False)
-        return _svg(figure, digest(curves))
+        return write_svg(figure, digest(curves))
 
 
 def comparison_picture(
@@ -86,27 +50,15 @@ def comparison_picture(
         keys: of the losses, eight at most.
         groups: title and scene of each panel; scene "alone" or "beside".
     """
-    with mpl.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         panels = figure.subplots(1, len(groups), sharey=True)
         for axes, (title, scene) in zip(panels, groups, strict=True):
             for look, key in zip(PALETTE, keys, strict=False):
-                _line(axes, sizes[1:], curves[key][scene]["lesion"][1:], *look, label=key)
+                _line(axes, sizes[1:], _clamped(curves[key][scene]["lesion"][1:]), *look, label=key)
             _finish(axes, sizes[1:], title)
         figure.legend(handles=_labelled(panels[0]), loc="outside lower center", ncols=4, frameon=False)
-        return _svg(figure, digest([curves[key] for key in keys]))
-
-
-PALETTE = (
-    ("#000000", "o", "-"),
-    ("#0072b2", "s", "-"),
-    ("#56b4e9", "^", "--"),
-    ("#009e73", "D", "-"),
-    ("#d55e00", "v", "-"),
-    ("#cc79a7", "P", "--"),
-    ("#e69f00", "X", "-"),
-    ("#999999", "<", ":"),
-)
+        return write_svg(figure, digest([curves[key] for key in keys]))
 
 
 def epsilon_picture(masses: Sequence[float], pushes: dict[str, Sequence[float]]) -> str:
@@ -116,7 +68,7 @@ def epsilon_picture(masses: Sequence[float], pushes: dict[str, Sequence[float]])
         masses: predicted voxels.
         pushes: by label of the epsilon.
     """
-    with mpl.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()
         for number, (label, values) in enumerate(pushes.items()):
@@ -126,7 +78,7 @@ def epsilon_picture(masses: Sequence[float], pushes: dict[str, Sequence[float]])
         axes.set_title("sum of the gradient by the logits (large: the patch is emptied)")
         axes.set_ylim(1e-8, 1)
         figure.legend(loc="outside lower center", ncols=len(pushes), frameon=False)
-        return _svg(figure, digest([list(masses), pushes]))
+        return write_svg(figure, digest([list(masses), pushes]))
 
 
 def _labelled(axes: Axes) -> list[Any]:
@@ -144,10 +96,10 @@ def _draw_values(axes: Axes, sizes: Sequence[int], curves: dict[str, Any]) -> No
 
 def _draw_pushes(axes: Axes, sizes: Sequence[int], record: dict[str, Any], title: str) -> None:
     for region, (colour, marker, label) in LINES.items():
-        pushes = [-1.0 if push is None else push for push in record[region]]
+        pushes = _clamped(record[region])
         _line(axes, sizes, pushes, colour, marker, label=label)
         if record[region][0] is not None:
-            axes.plot(EMPTY_AT, max(pushes[0], FLOOR), marker or "o", color=colour, markerfacecolor=PAPER)
+            axes.plot(EMPTY_AT, pushes[0], marker or "o", color=colour, markerfacecolor=PAPER)
     _finish(axes, sizes, title)
 
 
@@ -161,7 +113,7 @@ def _line(
     *,
     label: str,
 ) -> None:
-    """Draw values over sizes above 0. What is below the floor, or negative, lies on the floor."""
+    """Draw values over sizes above 0."""
     points = [(size, value) for size, value in zip(sizes, values, strict=True) if size]
     axes.plot(
         [size for size, _ in points],
@@ -173,10 +125,13 @@ def _line(
     )
 
 
+def _clamped(pushes: Sequence[float | None]) -> list[float]:
+    """What is below the floor, or negative, lies on the floor."""
+    return [FLOOR if push is None else min(max(push, FLOOR), CEILING) for push in pushes]
+
+
 def _finish(axes: Axes, sizes: Sequence[int], title: str) -> None:
     axes.set_yscale("log")
-    for line in axes.get_lines():
-        line.set_ydata([min(max(value, FLOOR), CEILING) for value in line.get_ydata()])
     axes.set_ylim(FLOOR / 1.6, CEILING * 1.6)
     axes.set_yticks(
         [1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4], ["≤ 0.001", "0.01", "0.1", "1", "10", "100", "1000", "≥ 10⁴"]
@@ -188,40 +143,10 @@ def _finish(axes: Axes, sizes: Sequence[int], title: str) -> None:
 
 def _lesion_axis(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set_xscale("log")
-    ticks = {1: "1", 10: "10", 100: "100", 900: "900"}
+    ticks: dict[float, str] = {1: "1", 10: "10", 100: "100", 900: "900"}
     if 0 in sizes:
         ticks = {EMPTY_AT: "none"} | ticks
     axes.set_xticks(list(ticks), list(ticks.values()), minor=False)
     axes.set_xticks([], minor=True)
     axes.set_xlim(1300, 0.22 if 0 in sizes else 0.75)  # it shrinks from left to right
     axes.set_xlabel("voxels of the lesion")
-
-
-def digest(data: object) -> str:
-    """Return a short hash of what a picture shows; it stands in the picture."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _svg(figure: Figure, data: str) -> str:
-    FigureCanvasSVG(figure)
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": "nnunet-losses", "Identifier": data}
-    )
-    return _slim(buffer.getvalue())
-
-
-def _slim(svg: str) -> str:
-    """Leave out what changes nothing on the screen: digits, idle transforms, groups' names, line breaks."""
-    svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
-    svg = svg.replace("*{stroke-linejoin", "text{font-family: system-ui, sans-serif} *{stroke-linejoin")
-    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
-    svg = re.sub(r' id="(?:figure|patch|axes|line2d|text|xtick|ytick|legend|matplotlib)[^"]*"', "", svg)
-    svg = re.sub(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*', _short_numbers, svg)
-    return re.sub(r"\s*\n\s*", "\n", svg)
-
-
-def _short_numbers(match: re.Match[str]) -> str:
-    rounded = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), match[0])
-    return re.sub(r"\s+", " ", rounded).strip()
