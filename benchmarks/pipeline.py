@@ -1,6 +1,6 @@
 """Everything but the network, stage by stage: ours beside nnU-Net's own functions, in turns.
 
-    python benchmarks/pipeline.py [--case ct|thick|small] [--repeat 3] [--threads 2] [--json FILE] [--no-peaks]
+    python benchmarks/pipeline.py [--case ct|thick|small] [--repeat 3] [--threads 2] [--json FILE]
 
 The network is a function that both sides call; its time is taken off. Prints medians, how far the results lie
 apart, by how much each stage raises the resident memory, and the peak of the whole run in a process of its
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,6 +316,7 @@ def sums(rows: Sequence[Row]) -> list[Row]:
 def whole_run(side: str, options: argparse.Namespace, work: Path) -> float | None:
     """Peak resident memory in MB of one side's stages, one after the other in a fresh process."""
     command = [sys.executable, __file__, "--case", options.case, "--threads", str(options.threads)]
+    command += ["--slices", str(options.slices)] if options.slices else []
     done = subprocess.run(
         [*command, "--work", str(work), "--whole", side], check=True, capture_output=True, text=True
     )
@@ -343,6 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", choices=CASES, default="ct")
+    parser.add_argument("--slices", type=int, help="other than the case's: time and memory go with them")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -353,6 +355,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(options.threads))
     case = CASES[options.case]
+    if options.slices:
+        case = replace(case, shape=(options.slices, *case.shape[1:]))
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         if options.whole:
@@ -370,6 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         report = {
             "case": options.case,
+            "shape": case.shape,
             "threads": options.threads,
             "load": os.getloadavg()[0],
             "peaks_mb": peaks,

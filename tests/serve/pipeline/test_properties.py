@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
+from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.pipeline import bricks, resample
 from nnunet_losses.serve.pipeline.labels import label_mask
-from nnunet_losses.serve.pipeline.preprocess import preprocess, resampled_shape
+from nnunet_losses.serve.pipeline.preprocess import preprocess
 from nnunet_losses.serve.pipeline.resample import plan_resize
 from nnunet_losses.serve.schema import Head, Member, Resampling
 from tests.models import ModelFolderSpec
@@ -25,7 +26,7 @@ SETTINGS = settings(
     max_examples=60,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 SIZE = st.sampled_from([1, 2, 3, 5, 8, 13, 21, 30])
 SPACING = st.sampled_from([0.3, 0.7, 0.9999, 1.0, 1.5, 3.0, 3.1, 7.0])
@@ -83,20 +84,18 @@ def test_inputs_equal_nnunet(threads: int) -> None:
     @given(plans_and_images())
     def holds(drawn: tuple[ModelFolderSpec, np.ndarray, Any]) -> None:
         spec, data, spacing = drawn
+        assume(data.any())  # under a mask, nnU-Net takes the mean of no voxels
         image = make_image(data, spacing)
         member = Member.model_validate(description(spec)["members"][0])
-        assume(min(resampled_shape(image.shape, spacing, member)) > 0)
         try:
-            expected, properties = nnunet_preprocess(image, spec)
-        except (ValueError, ZeroDivisionError):  # cropping left so little that resampling leaves nothing
-            assume(False)
-        assume(expected.size > 0)
-        result = preprocess(image, member, threads=threads)
+            result = preprocess(image, member, threads=threads)
+        except Refusal as refusal:
+            if refusal.code is Code.CONTRACT_SIZE:  # nothing is left of an axis: nnU-Net fails, too
+                return
+            raise
+        expected, properties = nnunet_preprocess(image, spec)
         assert [[side.start, side.stop] for side in result.box] == properties["bbox_used_for_cropping"]
-        scale = max(1.0, float(np.abs(expected).max()))
-        np.testing.assert_allclose(
-            result.data, expected, rtol=0, atol=1e-5 * min(scale, 10) if scale < 100 else 1e-7 * scale
-        )
+        np.testing.assert_allclose(result.data, expected, rtol=2e-7, atol=1e-6)
 
     holds()
 
