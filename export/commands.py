@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from nnunet_losses.serve.commands import BackendName, BackendOption, PrecisionName
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -268,7 +270,10 @@ def verify_command(
     checkpoint: Annotated[
         str | None, typer.Option(help="Checkpoint file of each fold.", show_default="the exported one")
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, cpu, cuda or openvino.")] = "auto",
+    backend: BackendOption = BackendName.AUTO,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Of the network; a report of a reduced one is not stored.")
+    ] = PrecisionName.FLOAT32,
     no_write: Annotated[
         bool, typer.Option("--no-write", help="Do not store the report in the bundle.")
     ] = False,
@@ -296,7 +301,8 @@ def verify_command(
                 postprocessing=postprocessing,
                 folds=folds,
                 checkpoint=checkpoint,
-                backend=_checked_backend(backend),
+                backend=backend.value,
+                precision=precision.value,
                 write=not no_write,
                 progress=progress,
             )
@@ -318,17 +324,6 @@ def model_folders_and_images(paths: Sequence[Path]) -> tuple[list[Path], list[Pa
     if count == len(paths):
         _stop("Name images after the model folders: folders or files such as CASE_0000.nii.gz.", 2)
     return list(paths[:count]), list(paths[count:])
-
-
-def _checked_backend(backend: str) -> Any:
-    from typing import get_args
-
-    from nnunet_losses.serve.backends import Backend
-
-    known = get_args(Backend)
-    if backend not in known:
-        _stop(f"--backend {backend} is unknown: choose one of {', '.join(known)}.", 2)
-    return backend
 
 
 def _require_extra(needed: Sequence[str] = _NEEDED) -> None:

@@ -127,7 +127,8 @@ def print_variant(variant: Variant) -> None:
         soft_wrap=True,
     )
     if evidence.passed:
-        console.print("[green]Kept[/green]: predictions use it where the machine has it.", highlight=False)
+        used = f"predictions with {evidence.engine} use it"
+        console.print(f"[green]Kept[/green]: {used}.", highlight=False, soft_wrap=True)
     elif variant.forced:
         console.print("[red]Kept by force[/red]: only --precision uses it, with a warning.", highlight=False)
 

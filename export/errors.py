@@ -71,7 +71,11 @@ class VariantRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a
 
     def __init__(self, variant: Variant) -> None:
         reasons = "\n".join(f"- {failure}" for failure in variant.evidence.failures)
-        advice = "" if variant.evidence.with_labels else " Reference labels (--calibration-labels) prove more than masks."
+        advice = (
+            ""
+            if variant.evidence.with_labels
+            else " Reference labels (--calibration-labels) prove more than masks."
+        )
         super().__init__(
             f"{variant.precision.value} is not kept. On {variant.evidence.cases} images:\n{reasons}\n"
             f"Use float32, or measure on more images.{advice} --force keeps it nevertheless: "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.pipeline.segment import Segmenter
+from nnunet_losses.serve.schema import Precision
 
 from .agreement import disagreements
 from .errors import ExportError
@@ -21,7 +22,7 @@ from .reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnunet_losses.serve.backends import Backend
+    from nnunet_losses.serve.backends import Backend, PrecisionChoice
     from nnunet_losses.serve.formats import Case
     from nnunet_losses.serve.schema import KeepLargest
 
@@ -41,6 +42,7 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
     folds: Sequence[int | str] | None = None,
     checkpoint: str | None = None,
     backend: Backend = "auto",
+    precision: PrecisionChoice = "float32",
     write: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Verification:
@@ -63,6 +65,9 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
         folds: the folds that the bundle is expected to hold; None for no expectation.
         checkpoint: name of the checkpoint file; None finds the one that was exported.
         backend: the runtime's engine.
+        precision: of the network. Reduced, it is compared by the same yardstick, and fails it where it shows;
+            the report is then not stored: a bundle's parity is float32's, and a variant has evidence of its
+            own.
         write: store the report in the bundle: model.json, MODEL_CARD.md and parity.json.
         progress: called with (case, cases done, cases to do).
 
@@ -81,7 +86,8 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
     )
     steps = _steps(bundle, postprocessing)
     cases = _complete_cases(bundle, images)
-    segmenter, reference = Segmenter(bundle, backend=backend), Reference(members, steps)
+    segmenter = Segmenter(bundle, backend=backend, precision=precision)
+    reference = Reference(members, steps)
     tolerance = TILE_TOLERANCES.get(segmenter.provider, OTHER_TILE_TOLERANCE)
     results = []
     for index, case in enumerate(cases):
@@ -91,7 +97,7 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
     engine = f"{segmenter.provider}, {segmenter.precision}"
     differing = disagreements(bundle.description, members, steps)
     verification = Verification(judge(results, backend=engine, disagreements=differing), tuple(results))
-    if write:
+    if write and segmenter.precision == Precision.FLOAT32:
         store(Path(bundle_path), bundle, verification, tile_tolerance=tolerance)
     return verification
 

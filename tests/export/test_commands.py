@@ -103,7 +103,7 @@ def test_wrong_use_of_verify(plain, tmp_path):
         "holds no image": (plain.bundle, plain.model, tmp_path / "empty"),
         "is no folder": (plain.bundle, tmp_path / "absent", plain.images),
         "is neither a folder nor a zip": (tmp_path / "absent", plain.model, plain.images),
-        "choose one of": (plain.bundle, plain.model, plain.images, "--backend", "abacus"),
+        "'abacus' is not one of": (plain.bundle, plain.model, plain.images, "--backend", "abacus"),
         "The bundle holds folds 0, not 1": (plain.bundle, plain.model, plain.images, "--folds", "1"),
     }
     for message, arguments in attempts.items():
