@@ -10,13 +10,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_losses.registry import get_loss_spec
 
-from .loss_settings import (
-    create_output_loss,
-    describe_loss,
-    describe_weights,
-    labelled_cases,
-    loss_settings,
-)
+from .loss_log import describe_loss, describe_weights
+from .loss_settings import create_output_loss, labelled_cases, loss_settings
 from .loss_state import add_to_checkpoint, joined_state, read_from_checkpoint
 from .names import Configuration, parse
 from .needs import check_meaning
@@ -69,8 +64,8 @@ class LossTrainer(nnUNetTrainer):
     def get_dataloaders(self) -> Any:
         """Make the data loaders; their last transform makes the geometry that the loss needs."""
         # On the instance, which nnU-Net asks: classes below and above this one define them as static methods.
-        self.get_training_transforms = self._followed_by_geometry(self.get_training_transforms)
-        self.get_validation_transforms = self._followed_by_geometry(self.get_validation_transforms)
+        for name in ("get_training_transforms", "get_validation_transforms"):
+            setattr(self, name, self._followed_by_geometry(getattr(self, name)))
         return super().get_dataloaders()
 
     def _followed_by_geometry(self, make_transforms: Callable[..., Any]) -> Callable[..., Any]:
