@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,53 @@ def make_short(*arguments, **named):
     return trainer
 run.get_trainer_from_args = make_short
 run.run_training_entry()
+"""
+
+
+# Of the six representatives two are above: a plain loss and a variant. Below: a schedule; geometry in 2D,
+# from a worker process; geometry in 3D, of regions with an ignore label, by a loss that remembers; regions.
+IN_2D, IN_3D = ("901", "2d"), ("902", "3d_fullres")
+REPRESENTATIVES = (
+    (*IN_2D, "nnUNetTrainerCEToDiceLinear_2epochs", "0"),
+    (*IN_2D, "nnUNetTrainerBlobDiceCE_2epochs", "1"),
+    (*IN_3D, "nnUNetTrainerDiceHausdorff_2epochs", "0"),
+    (*IN_3D, "nnUNetTrainerGDice_2epochs", "0"),
+)
+
+# The commands one after the other in one process, which spares importing them twelve times: nnUNetv2_train,
+# cut short as above and interrupted after an epoch; the same with --c; nnUNetv2_predict.
+TRAIN_RESUME_PREDICT = """
+import os, sys
+import nnunetv2.run.run_training as run
+from nnunetv2.inference.predict_from_raw_data import predict_entry_point
+make = run.get_trainer_from_args
+interrupted = True
+def make_short(*arguments, **named):
+    trainer = make(*arguments, **named)
+    trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch, trainer.save_every = 2, 1, 1
+    trainer.perform_actual_validation = lambda *_: None
+    trainer.logger.plot_progress_png = lambda *_: None
+    end = trainer.on_epoch_end
+    def end_and_stop():
+        end()
+        if interrupted:
+            raise KeyboardInterrupt
+    trainer.on_epoch_end = end_and_stop
+    return trainer
+run.get_trainer_from_args = make_short
+for dataset, configuration, trainer, workers in REPRESENTATIVES:
+    os.environ["nnUNet_n_proc_DA"] = workers
+    common = ["-tr", trainer, "-p", PLANS, "-device", "cpu"]
+    for interrupted, further in ((True, []), (False, ["--c"])):
+        sys.argv = ["nnUNetv2_train", dataset, configuration, "0", *common, *further]
+        try:
+            run.run_training_entry()
+        except KeyboardInterrupt:
+            assert interrupted
+    images = os.path.join(os.environ["nnUNet_raw"], IMAGES[dataset])
+    sys.argv = ["nnUNetv2_predict", "-d", dataset, "-c", configuration, "-f", "0", "-i", images, "-o",
+                os.path.join(OUTPUT, trainer), "-npp", "0", "-nps", "0", "--disable_tta", *common]
+    predict_entry_point()
 """
 
 
@@ -71,20 +119,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     settings = replace(Phantom.of_dimension(2), size=(40, 40), file_ending=".nii.gz")
     write_dataset(root / "raw", dimension=2, cases=5, test_cases=2, settings=settings)
     place = Workplace(root, make_environment(root / "environment"))
-    place.command(
-        "nnUNetv2_plan_and_preprocess",
-        "-d",
-        "901",
-        "-c",
-        "2d",
-        "-np",
-        "1",
-        "-npfp",
-        "1",
-        nnUNet_n_proc_DA="1",
-    )
-    reduction = Reduction(features=(4, 8, 8), patch_size=(32, 32), batch_size=2)
-    write_reduced_plans(root / "preprocessed" / DATASET, reduction, name=PLANS)
+    plan(place, *IN_2D, dimension=2)
     return place
 
 
@@ -147,6 +182,46 @@ mask = predictor.predict_single_npy_array(image, {{"spacing": [999.0, 1.0, 1.0]}
 print(predictor.trainer_name, mask.shape)
 """
     assert environment.code(code, **place.variables()).splitlines()[-1] == f"{LISTED} (1, 40, 40)"
+
+
+def plan(place: Workplace, dataset: str, configuration: str, *, dimension: int) -> None:
+    options = ("-d", dataset, "-c", configuration, "-np", "1", "-npfp", "1")
+    place.command("nnUNetv2_plan_and_preprocess", *options, nnUNet_n_proc_DA="1")
+    reduction = Reduction(features=(4, 8, 8), patch_size=(32,) * dimension, batch_size=2)
+    (folder,) = (place.root / "preprocessed").glob(f"Dataset{dataset}_*")
+    write_reduced_plans(folder, reduction, name=PLANS)
+
+
+def add_ignore_label(dataset: Path) -> None:
+    """Let the first two slices of every label map be ignored."""
+    path = dataset / "dataset.json"
+    content = json.loads(path.read_text())
+    content["labels"]["ignore"] = 3
+    path.write_text(json.dumps(content))
+    for file in (dataset / "labelsTr").iterdir():
+        labels = sitk.ReadImage(str(file))
+        labels[:, :, :2] = 3
+        sitk.WriteImage(labels, str(file))
+
+
+def test_representatives_train_resume_and_predict(hooked: Workplace, tmp_path: Path) -> None:
+    settings = replace(Phantom(), size=(32, 32, 32), spacing=(2.0, 1.0, 1.0), labelling="regions")
+    raw = hooked.root / "raw"
+    solid = write_dataset(raw, cases=5, test_cases=1, name="Dataset902_Solid", settings=settings)
+    add_ignore_label(solid)
+    plan(hooked, *IN_3D, dimension=3)
+    images = {"901": f"{DATASET}/imagesTs", "902": f"{solid.name}/imagesTs"}
+    values = {"REPRESENTATIVES": REPRESENTATIVES, "PLANS": PLANS, "IMAGES": images, "OUTPUT": str(tmp_path)}
+    given = "".join(f"{name} = {value!r}\n" for name, value in values.items())
+    hooked.environment.code(given + TRAIN_RESUME_PREDICT, **hooked.variables())
+    for dataset, configuration, trainer, _ in REPRESENTATIVES:
+        (fold,) = (hooked.root / "results").glob(
+            f"Dataset{dataset}_*/{trainer}__{PLANS}__{configuration}/fold_0"
+        )
+        assert (fold / "checkpoint_final.pth").is_file()
+        log = "".join(file.read_text() for file in fold.glob("training_log_*.txt"))
+        assert (log.count("Epoch 0"), log.count("Epoch 1")) == (1, 1)
+        assert len(masks(tmp_path / trainer)) == (2 if dataset == "901" else 1)
 
 
 def test_unknown_name_ends_with_nnunets_error_and_our_hint(hooked: Workplace) -> None:
