@@ -56,7 +56,7 @@ def training_drawing(trainer: Any) -> Drawing:
     _, _, initial_patch_size, _ = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     share = sum(_forced(trainer, sample) for sample in range(trainer.batch_size))
     forced, samples = sum_over_ranks(
-        torch.tensor([share, trainer.batch_size], dtype=torch.float64, device=trainer.device)
+        torch.tensor([share, trainer.batch_size], dtype=torch.float32, device=trainer.device)
     ).tolist()
     return Drawing(
         patch_size=tuple(map(int, trainer.configuration_manager.patch_size)),

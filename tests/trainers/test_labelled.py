@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from tests.trainers import data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.models import ModelFolderSpec
 
@@ -162,6 +162,15 @@ def test_what_is_wrong_is_said_before_training(
     trainer = data.make_trainer(getattr(trainers, name), data.FLAT)
     with pytest.raises(LabelledError, match=message):
         trainer.initialize()
+
+
+def test_the_log_counts_what_is_labelled(trainer_of: Callable[..., Any]) -> None:
+    trainer = trainer_of("nnUNetTrainerMarginalDice", data.FLAT)
+    trainer.initialize()
+    assert (
+        "Labelled, of 4 cases: background in 4, organ in 4, lesion in 3."
+        in Path(trainer.log_file).read_text()
+    )
 
 
 def test_complete_labels_need_no_table(own_data: Path) -> None:

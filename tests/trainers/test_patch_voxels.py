@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from tests.trainers.test_loss_building import dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.models import ModelFolderSpec
 
@@ -75,6 +75,7 @@ def test_epsilon_falls_with_the_voxels_of_the_scale(
     trainer.initialize()
     first, second = (np.array(loss.params["smooth"]) for loss in trainer.catalogue_losses)
     np.testing.assert_allclose(first, second * 2**spec.dimension)
+    assert "smooth is the mean number of voxels per training patch" in Path(trainer.log_file).read_text()
 
 
 def test_a_class_that_no_patch_holds_has_the_smallest_epsilon(trainer_of: Callable[..., Any]) -> None:
@@ -95,6 +96,7 @@ def test_given_epsilons_are_not_counted(trainer_of: Callable[..., Any]) -> None:
     trainer = trainer_of(nnUNetTrainerMine, data.LABELS)
     trainer.initialize()
     assert trainer.catalogue_losses[0].params["smooth"] == (0, 40, 8)
+    assert "smooth is the mean" not in Path(trainer.log_file).read_text()
 
 
 def test_a_wrong_number_of_epsilons_is_refused(trainer_of: Callable[..., Any]) -> None:
