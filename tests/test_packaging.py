@@ -57,6 +57,12 @@ def test_wheel_has_one_top_level_name(wheel_names: set[str]) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nnunet_losses"}
 
 
+def test_wheel_holds_the_notes(wheel_names: set[str]) -> None:
+    written = {f"nnunet_losses/notes/{path.name}" for path in (ROOT / "nnunet_losses/notes").glob("*.[tj]*")}
+    assert len(written) > 1
+    assert written <= wheel_names
+
+
 def test_wheel_is_typed_and_licensed(wheel_names: set[str]) -> None:
     assert "nnunet_losses/py.typed" in wheel_names
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)

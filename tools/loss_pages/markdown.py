@@ -12,8 +12,8 @@ def typeset(formula: str) -> str:
     r"""Set words upright and keep sentences of a formula apart, as LaTeX.
 
     Example:
-        >>> typeset(r"\\frac{2\\,TP}{P + G}, a = \\max(0, epoch)")
-        '\\frac{2\\,\\mathrm{TP}}{P + G},\\quad a = \\max(0, \\mathrm{epoch})'
+        >>> print(typeset(r"\frac{2\,TP}{P + G}, a = \max(0, epoch)"))
+        \frac{2\,\mathrm{TP}}{P + G},\quad a = \max(0, \mathrm{epoch})
     """
     upright = _WORD.sub(lambda match: match[1] or rf"\mathrm{{{match[2]}}}", formula)
     pieces, depth = [], 0
