@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CROP = 64  # voxels: side of a patch of the brains
+EPOCHS = {"polyp2d": 4, "mslesion3d": 2, "hippocampus3d": 2}
+SMALL = ("--features", "8", "16", "32", "--batch", "2", "--patch", "32", "32", "32")
 ROWS = {
     "polyp2d": (
         ("cross-entropy and Dice: lesions, empties, out of distribution", "CE"),
@@ -77,9 +79,9 @@ def datasets(data: Path, work: Path) -> dict[str, Dataset]:
     return {
         "polyp2d": Dataset(502, "polyp2d", data / "polyp2d", "2d", ("--batch", "6", "--patch", "128", "128")),
         "mslesion3d": Dataset(503, "mslesion3d", lesion_patches(data / "mslesion3d", work / "mslesion3d"),
-                              "3d_fullres", ("--batch", "2", "--patch", "40", "40", "40")),
+                              "3d_fullres", SMALL),
         "hippocampus3d": Dataset(501, "hippocampus3d", data / "hippocampus3d", "3d_fullres",
-                                 ("--batch", "2", "--patch", "32", "40", "32")),
+                                 SMALL),
     }  # fmt: skip
 
 
@@ -210,7 +212,6 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with polyp2d, mslesion3d, hippocampus3d"
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--epochs", type=int, default=3, help="of every training")
     parser.add_argument("--only", nargs="*", help="short trainer names, such as BlobDice; default: all")
     arguments = parser.parse_args()
     runs = Runs(arguments.work)
@@ -218,7 +219,7 @@ def main() -> None:
     for name, dataset in datasets(arguments.data.resolve(), runs.work).items():
         for paper, short in ROWS[name]:
             if not arguments.only or short in arguments.only:
-                trainer = f"nnUNetTrainer{short}_{arguments.epochs}epochs"
+                trainer = f"nnUNetTrainer{short}_{EPOCHS[name]}epochs"
                 rows.append(walk(runs, dataset, paper, trainer))
                 (runs.work / "papers.json").write_text(json.dumps([asdict(row) for row in rows], indent=2))
                 (runs.work / "papers.md").write_text(as_markdown(rows))
