@@ -129,15 +129,19 @@ def predict_command(
 
 
 def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:
-    """Print what a bundle is: labels, channels, preprocessing, folds, parity, provenance."""
-    from .bundle import Bundle
-    from .console import print_bundle
+    """Print what a bundle is: labels, channels, preprocessing, folds, parity, variants, files, provenance.
+
+    Exits with 1 where its files are not the ones that were exported.
+    """
     from .errors import Refusal
+    from .inspection import Inspection, print_inspection
 
     try:
-        print_bundle(Bundle.load(bundle), as_json=as_json)
+        inspection = Inspection.of(bundle)
     except Refusal as refusal:
         stop(refusal, as_json=as_json)
+    print_inspection(inspection, as_json=as_json)
+    raise typer.Exit(0 if inspection.damage is None else 1)
 
 
 def found_cases(inputs: list[Path], description: ModelDescription) -> list[Case | Incomplete]:

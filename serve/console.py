@@ -15,14 +15,12 @@ from .batch import STOPPED, Stopped, exit_code
 from .predictor import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .answer import Answer
     from .batch import Batch, Result
-    from .bundle import Bundle
     from .errors import Refusal
     from .formats import Case, Incomplete
-    from .schema import Member, ModelDescription
 
 STYLES = {"segmented": "green", "empty": "cyan", "rejected": "yellow", "failed": "red"}
 
@@ -146,87 +144,3 @@ def _amount(voxels: int, volume_ml: float | None) -> str:
 def _remarks(answer: Answer) -> str:
     problem = [] if answer.problem is None else [f"{answer.problem.code}: {answer.problem.detail}"]
     return "\n".join([*problem, *(f"{warning.code}: {warning.message}" for warning in answer.warnings)])
-
-
-def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
-    """Print what a bundle is; as JSON, the whole description with the bundle's hash."""
-    description = bundle.description
-    if as_json:
-        print_json({"bundle_sha256": bundle.sha256, **description.model_dump(mode="json")})
-        return
-    console = Console()
-    console.print(_properties(description.name, _identity(bundle)))
-    console.print(_labels_table(description))
-    for member in description.members:
-        console.print(_properties(f"configuration {member.name}", _member(member)))
-        console.print(_channels_table(member))
-
-
-def _properties(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=escape(title), show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, escape(value))
-    return table
-
-
-def _identity(bundle: Bundle) -> list[tuple[str, str]]:
-    description = bundle.description
-    training, provenance = description.training, description.provenance
-    return [
-        ("bundle", bundle.sha256),
-        ("reads", f"{description.file_ending} ({description.reader.value})"),
-        ("trained", f"{training.trainer} on {training.dataset}, {training.epochs or 'unknown'} epochs"),
-        ("loss", f"{training.loss or 'unknown'} {_parameters(training.loss_parameters)}".strip()),
-        ("validation Dice", _parameters(training.validation_dice) or "unknown"),
-        ("parity", _parity(description)),
-        ("calibration", "none: answers carry no guarantee"),
-        ("made", f"{provenance.created} by nnunet-losses {provenance.exporter}"),
-        ("made with", f"nnunetv2 {provenance.nnunetv2}, torch {provenance.torch}, onnx {provenance.onnx}"),
-    ]
-
-
-def _parameters(values: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-        for name, value in values.items()
-    )
-
-
-def _parity(description: ModelDescription) -> str:
-    parity = description.parity
-    if parity is None:
-        return "not verified: run nnunet-losses verify"
-    verdict = "passed" if parity.passed else f"FAILED ({'; '.join(parity.failures)})"
-    return (
-        f"{verdict} against {parity.reference}: {parity.cases} cases, {parity.differing_voxels} of "
-        f"{parity.voxels} voxels differ, {parity.differing_voxels_beyond_margin} where the decision was clear"
-    )
-
-
-def _member(member: Member) -> list[tuple[str, str]]:
-    tiling, plan = member.tiling, member.preprocessing
-    return [
-        ("folds", ", ".join(fold.name for fold in member.folds)),
-        ("spacing", " x ".join(f"{value:g}" for value in plan.spacing) + " mm (network's axis order)"),
-        ("axes", " ".join(str(axis) for axis in plan.transpose_forward)),
-        ("patch", " x ".join(str(size) for size in tiling.patch_size)),
-        ("step", f"{tiling.step_size:g} of the patch" + (", Gaussian weights" if tiling.gaussian else "")),
-        ("mirrored axes", " ".join(str(axis) for axis in tiling.mirror_axes) or "none"),
-    ]
-
-
-def _labels_table(description: ModelDescription) -> Table:
-    table = Table("label", "value in the mask", "consists of", title="labels", title_justify="left")
-    for label in description.labels:
-        table.add_row(escape(label.name), str(label.value), " ".join(str(member) for member in label.members))
-    return table
-
-
-def _channels_table(member: Member) -> Table:
-    table = Table("number", "channel", "normalisation", title="channels", title_justify="left")
-    for index, channel in enumerate(member.preprocessing.channels):
-        inside = ", nonzero region only" if channel.use_mask else ""
-        table.add_row(f"{index:04d}", escape(channel.name), f"{channel.normalization.value}{inside}")
-    return table

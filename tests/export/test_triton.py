@@ -15,7 +15,7 @@ from nnunet_losses.export.errors import ExportError
 from nnunet_losses.export.triton import model_name, write_triton
 from nnunet_losses.serve.bundle import Bundle
 
-INT32, INT64, STRING, MESSAGE, ENUM, UINT64 = 5, 3, 9, 11, 14, 4
+INT32, INT64, STRING, MESSAGE, ENUM, UINT32, UINT64 = 5, 3, 9, 11, 14, 13, 4
 # what is used of inference.ModelConfig (model_config.proto of triton-inference-server/common):
 # message -> field -> (number, type, is it repeated, name of the type)
 SCHEMA: dict[str, dict[str, tuple[int, int, bool, str | None]]] = {
@@ -23,7 +23,7 @@ SCHEMA: dict[str, dict[str, tuple[int, int, bool, str | None]]] = {
                    "dims": (4, INT64, True, None)},
     "ModelOutput": {"name": (1, STRING, False, None), "data_type": (2, ENUM, False, "DataType"),
                     "dims": (3, INT64, True, None)},
-    "Latest": {"num_versions": (1, INT32, False, None)},
+    "Latest": {"num_versions": (1, UINT32, False, None)},
     "ModelVersionPolicy": {"latest": (1, MESSAGE, False, "Latest")},
     "ModelInstanceGroup": {"count": (2, INT32, False, None), "kind": (4, ENUM, False, "Kind")},
     "ModelDynamicBatching": {"preferred_batch_size": (1, INT32, True, None),

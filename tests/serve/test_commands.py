@@ -221,8 +221,13 @@ def test_inspect(region_bundle: Bundle) -> None:
         "T1",
         "FLAIR",
         "ZScoreNormalization, nonzero region only",
-        "0, 1",
+        "0 (",
+        ", 1 (",
         "16 x 24 x 16",
+        "all as listed in SHA256SUMS",
+        "order 3",
+        "one threshold for each region",
+        "part of the answer",
     )
     for word in (*words, region_bundle.sha256, "not verified", "none: answers carry no guarantee"):
         assert word in result.stdout
@@ -231,7 +236,26 @@ def test_inspect(region_bundle: Bundle) -> None:
 def test_inspect_for_programs(region_bundle: Bundle) -> None:
     printed = json.loads(run("inspect", region_bundle.root, "--json").stdout)
     assert printed.pop("bundle_sha256") == region_bundle.sha256
+    assert printed.pop("damage") is None
+    files = printed.pop("files")
+    assert files["model.json"] == (region_bundle.root / "model.json").stat().st_size
+    assert {fold.file for member in region_bundle.description.members for fold in member.folds} < files.keys()
     assert printed == region_bundle.description.model_dump(mode="json")
+
+
+def test_inspect_says_what_was_changed(region_bundle: Bundle, tmp_path: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(region_bundle.root, tmp_path / "copy")
+    (copy / "MODEL_CARD.md").write_text("better than it is")
+    result = run("inspect", copy)
+    assert result.exit_code == 1
+    assert "DAMAGED: MODEL_CARD.md is not the file" in " ".join(result.stdout.split())
+    printed = run("inspect", copy, "--json")
+    assert printed.exit_code == 1
+    assert json.loads(printed.stdout)["damage"]["code"] == "bundle.hash_mismatch"
+    (copy / "SHA256SUMS").unlink()
+    assert json.loads(run("inspect", copy, "--json").stdout)["bundle_sha256"] is None
 
 
 def test_no_pytorch_in_the_process(volume_bundle: Bundle, tmp_path: Path) -> None:
