@@ -91,7 +91,7 @@ class Segmenter:
         bundle: the model.
         backend: which engine; ``auto`` takes the fastest that is installed and works.
         precision: ``auto`` reduces it only where the bundle holds the proof that this does no harm.
-        threads: for the network; None takes the cores that this process may use.
+        threads: of the CPU; None takes the cores that this process may use.
         networks: one per fold, instead of the bundle's own, member after member: networks, or functions from
             a tile (1, channels, *patch) to its logits (1, heads, *patch).
         accumulation: ``float16`` reproduces nnU-Net; ``float32`` is more accurate.
@@ -122,7 +122,7 @@ class Segmenter:
             return around(self._open(member, fold) if given is None else given[member.name][fold])
 
         self.stages = {
-            member.name: Stage(member, bundle.description, partial(network, member), accumulation)
+            member.name: Stage(member, bundle.description, partial(network, member), accumulation, threads)
             for member in members
         }
 

@@ -95,11 +95,13 @@ class Stage:
         description: ModelDescription,
         opener: Callable[[int], TileNetwork],
         accumulation: Accumulation,
+        threads: int | None = None,
     ) -> None:
         self.member = member
         self._description = description
         self._open = opener
         self._accumulation: Accumulation = accumulation
+        self._threads = threads
         self._networks: dict[int, TileNetwork] = {}
         self._memory = Memory.of(member.tiling)  # of a GPU
 
@@ -111,7 +113,7 @@ class Stage:
 
     def preprocess(self, image: Image, previous: PreviousStage | None = None) -> Preprocessed:
         """Bring an image, and what the previous stage found, into the network's space."""
-        return preprocess(image, self.member, previous)
+        return preprocess(image, self.member, previous, threads=self._threads)
 
     def tiles(self, preprocessed: Preprocessed) -> Tiles:
         """Tiles of a preprocessed image: ``tiles[i]`` is what the network gets."""
@@ -140,7 +142,7 @@ class Stage:
         tiling, heads = self.member.tiling, self._description.heads
         arrays = device_arrays(self.network(0))
         if arrays is None:
-            return Stitcher(tiling, heads, self._accumulation, progress)
+            return Stitcher(tiling, heads, self._accumulation, progress, threads=self._threads)
         return GpuStitcher(tiling, heads, arrays, self._memory, self._accumulation, progress)
 
     def _copies(self) -> tuple[tuple[str, str], ...]:
@@ -167,11 +169,11 @@ class Stage:
     def label(self, vote: Vote) -> NDArray[Any]:
         """Decide for labels on the cropped grid, where the logits lie."""
         if isinstance(vote.logits, np.ndarray):
-            return label_mask(vote.logits, vote.resize, self._description)
+            return label_mask(vote.logits, vote.resize, self._description, threads=self._threads)
         arrays = device_arrays(self.network(0))
         assert arrays is not None, "only a GPU's stitcher leaves logits on a GPU"
         try:
             with arrays.memory():
                 return gpu_label_mask(vote.logits, vote.resize, self._description, arrays)
         except OutOfDeviceMemory:  # the same labels, more slowly
-            return label_mask(arrays.host(vote.logits), vote.resize, self._description)
+            return label_mask(arrays.host(vote.logits), vote.resize, self._description, threads=self._threads)

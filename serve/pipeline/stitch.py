@@ -154,14 +154,19 @@ class Stitcher:
     def _mirrored(
         self, outputs: Iterator[TileOutput], workers: Workers, *, keep_features: bool
     ) -> NDArray[np.float32]:
-        """Mean of a tile's logits (heads, *patch) over all mirrorings, summed in nnU-Net's order."""
+        """Mean of a tile's logits (heads, *patch) over all mirrorings, summed in nnU-Net's order.
+
+        Valid until the next pass is asked for.
+        """
         flips = mirrorings(self.tiling.mirror_axes)
-        total: NDArray[np.float32] = np.array(self._next(outputs, keep_features=keep_features)[0])
+        total: NDArray[np.float32] = self._next(outputs, keep_features=keep_features)[0]
+        if len(flips) == 1:
+            return total
+        total = np.array(total)  # the next pass may write over it
         for axes in flips[1:]:
             back = np.flip(self._next(outputs, keep_features=False), axes)[0]
             workers.map(partial(_add_head, total, back), range(len(total)))
-        if len(flips) > 1:
-            total /= np.float32(len(flips))
+        total /= np.float32(len(flips))
         return total
 
     def _next(self, outputs: Iterator[TileOutput], *, keep_features: bool) -> NDArray[np.float32]:
