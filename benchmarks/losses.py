@@ -1,7 +1,10 @@
-"""Time of every loss, forward and backward, in units of nnU-Net's own ``DC_and_CE_loss``.
+"""Time and memory of every loss, forward and backward, in units of nnU-Net's own ``DC_and_CE_loss``.
 
-All losses run in turn, round after round, so that a slow moment of the machine hits all alike; the figure
-is the ratio of medians. Losses of other libraries stand beside ours where those are installed.
+    python benchmarks/losses.py [--quick] [--only PATTERN] [--rounds N] [--json FILE] [--table FILE]
+
+Each loss runs in turn with the unit, so that a slow moment of the machine hits both; the figure is the ratio
+of their medians. Losses of other libraries are measured in the same way where they are installed. Geometry
+is given, as a data-loader worker gives it.
 """
 
 from __future__ import annotations
@@ -12,160 +15,181 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
-from importlib import import_module
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait hurt other programs
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from loss_batch import batch
+from loss_peers import UNIT, available, nnunet_ce
+from loss_report import limit_of, page, show
+from torch.profiler import ProfilerActivity, profile
 
-from nnunet_losses import create_loss, list_losses
+from nnunet_losses import create_loss, get_loss_spec, list_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNIT = "nnU-Net DC_and_CE_loss"
 SHAPES = {False: [(2, 3, 64, 96, 96), (2, 3, 96, 128, 128)], True: [(2, 3, 32, 48, 48)]}
-LIMITS = {"dice_topk": 2.0, "dice_focal": 1.5, "lovasz": 5.0}  # the others: 1.2
-Contender = Callable[["Tensor", "Tensor"], "Tensor"]
+COMPONENTS, MANY = 20, 200
+PER_COMPONENT = ("blob_dice", "blob_dice_ce", "cc_dice_ce", "cat_mil")
+EPOCH = (60, 100)  # in the midst of every schedule
+TOO_SLOW = 5000  # milliseconds; not measured again on a larger batch
+FEWER_ROUNDS = {10.0: 1, 2.0: 3}  # for what takes longer than so many seconds
+LIBRARIES = ("torch", "nnunetv2", "monai", "kornia", "segmentation-models-pytorch", "edt", "numpy")
+
+Step = Callable[[], "Tensor"]
+Result = dict[str, Any]
 
 
-def unit() -> Contender:
-    """Return nnU-Net's default loss."""
-    from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
-    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
-
-    dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}
-    return DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
-
-
-def nnunet_topk() -> Contender:
-    """Return nnU-Net's Dice plus TopK."""
-    from nnunetv2.training.loss.compound_losses import DC_and_topk_loss
-
-    return DC_and_topk_loss({"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}, {"k": 10})
+def ours(key: str, logits: Tensor, target: Tensor) -> Step:
+    """Return the forward pass of one of our losses, with the geometry that it takes."""
+    loss = create_loss(key)
+    loss.set_epoch(*EPOCH)
+    if not get_loss_spec(key).geometry:
+        return lambda: loss(logits, target)
+    recipe = loss.geometry_recipe(logits.shape[1])
+    geometry = recipe.collate([recipe(sample) for sample in target])
+    return lambda: loss(logits, target, geometry=geometry)
 
 
-def monai(name: str, **settings: object) -> Callable[[], Contender]:
-    """Return the maker of a MONAI loss on class ids."""
-    return lambda: getattr(import_module("monai.losses"), name)(
-        to_onehot_y=True, softmax=True, include_background=False, **settings
-    )
-
-
-def on_ids(module: str, name: str, **settings: object) -> Callable[[], Contender]:
-    """Return the maker of a loss that takes class ids without a channel axis."""
-
-    def make() -> Contender:
-        loss = getattr(import_module(module), name)(**settings)
-        return lambda logits, target: loss(logits, target[:, 0].long())
-
-    return make
-
-
-PEERS: dict[str, Callable[[], Contender]] = {
-    "nnU-Net DC_and_topk_loss": nnunet_topk,
-    "MONAI DiceLoss": monai("DiceLoss"),
-    "MONAI DiceCELoss": monai("DiceCELoss"),
-    "MONAI DiceFocalLoss": monai("DiceFocalLoss"),
-    "MONAI TverskyLoss": monai("TverskyLoss", alpha=0.3, beta=0.7),
-    "MONAI GeneralizedDiceLoss": monai("GeneralizedDiceLoss"),
-    "smp DiceLoss": on_ids("segmentation_models_pytorch.losses", "DiceLoss", mode="multiclass"),
-    "smp FocalLoss": on_ids("segmentation_models_pytorch.losses", "FocalLoss", mode="multiclass"),
-    "kornia FocalLoss": on_ids("kornia.losses", "FocalLoss", alpha=0.5, reduction="mean"),
-}
-
-
-def contenders(pattern: str) -> tuple[dict[str, Contender], list[str]]:
-    """Return everything that can run here, the unit first, and the names of what is not installed."""
-    running: dict[str, Contender] = {UNIT: unit()}
-    running |= {key: create_loss(key) for key in list_losses(pattern)}
-    absent = []
-    for name, make in PEERS.items():
-        try:
-            running[name] = make()
-        except ImportError:
-            absent.append(name)
-    return running, absent
-
-
-def batch(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return logits that lean towards the truth, and class ids: background with 20 boxes of classes."""
-    generator = torch.Generator().manual_seed(0)
-    target = torch.zeros(shape[0], 1, *shape[2:], dtype=torch.int16)
-    for sample in target[:, 0]:
-        for number in range(20):
-            low = [int(torch.randint(size - size // 8, (), generator=generator)) for size in sample.shape]
-            box = tuple(slice(at, at + size // 8) for at, size in zip(low, sample.shape, strict=True))
-            sample[box] = 1 + number % (shape[1] - 1)
-    logits = torch.randn(shape, generator=generator)
-    logits.scatter_add_(1, target.long(), torch.full(target.shape, 2.0))
-    return logits.requires_grad_(), target
-
-
-def run_once(loss: Contender, logits: Tensor, target: Tensor) -> float:
-    """Return the seconds of one forward and backward pass."""
+def run_once(step: Step, logits: Tensor) -> tuple[float, float]:
+    """Return the wall and the processor seconds of one forward and backward pass."""
     logits.grad = None
-    start = time.perf_counter()
-    loss(logits, target).backward()
-    return time.perf_counter() - start
+    start, busy = time.perf_counter(), time.process_time()
+    step().backward()
+    return time.perf_counter() - start, time.process_time() - busy
 
 
-def measure(losses: dict[str, Contender], shape: tuple[int, ...], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each loss; the first round warms up."""
-    logits, target = batch(shape)
-    times: dict[str, list[float]] = {name: [] for name in losses}
-    for number in range(rounds + 1):
-        for name, loss in losses.items():
-            seconds = run_once(loss, logits, target)
-            if number:
-                times[name].append(seconds)
-    return {name: statistics.median(values) for name, values in times.items()}
+def measure(step: Step, unit: Step, logits: Tensor, rounds: int) -> dict[str, float]:
+    """Return medians of a loss, and their ratios to those of the unit between its runs."""
+    first = run_once(step, logits)[0]  # it warms up, too
+    rounds = next((few for seconds, few in FEWER_ROUNDS.items() if first > seconds), rounds)
+    pairs = [(run_once(unit, logits), run_once(step, logits)) for _ in range(rounds)]
+    (unit_wall, unit_busy), (wall, busy) = (
+        [statistics.median(times) for times in zip(*runs, strict=True)] for runs in zip(*pairs, strict=True)
+    )
+    return {
+        "ms": round(1e3 * wall, 2),
+        "unit_ms": round(1e3 * unit_wall, 2),
+        "units": round(wall / unit_wall, 3),
+        "processor_units": round(busy / unit_busy, 3),
+        "rounds": rounds,
+    }
 
 
-def show(medians: dict[str, float], shape: tuple[int, ...], rounds: int) -> None:
-    """Print one table."""
-    table = Table(title=f"forward + backward, logits {shape}, median of {rounds}")
-    for column in ("loss", "ms", "units", "at most"):
-        table.add_column(column, justify="left" if column == "loss" else "right")
-    for name, seconds in medians.items():
-        ours = name in list_losses()
-        limit, units = LIMITS.get(name, 1.2), seconds / medians[UNIT]
-        style = "red" if ours and units > limit else None
-        table.add_row(
-            name, f"{1e3 * seconds:.1f}", f"{units:.2f}", f"{limit:.1f}" if ours else "", style=style
-        )
-    Console(width=100).print(table)
+def peak_megabytes(step: Step, logits: Tensor) -> float:
+    """Return the largest sum of memory that torch held at once for one pass, beyond its inputs."""
+    logits.grad = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the profiler's own
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            step().backward()
+    held = peak = 0
+    assert profiler.profiler is not None
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return round(peak / 2**20, 1)
+
+
+def measure_all(shape: tuple[int, ...], options: argparse.Namespace, skip: set[str]) -> Iterator[Result]:
+    """Measure everything on one shape: ours, then the peers, then ours with many components."""
+    logits, target = batch(shape, COMPONENTS)
+    unit = partial(nnunet_ce(), logits, target)
+    steps: dict[str, Callable[[], Step]] = {UNIT: lambda: unit}
+    steps |= {key: partial(ours, key, logits, target) for key in list_losses(options.only)}
+    steps |= {name: partial(partial, loss, logits, target) for name, loss in available()[0].items()}
+    for name in [name for name in steps if name not in skip]:
+        step = steps[name]()
+        figures = measure(step, unit, logits, options.rounds)
+        figures["peak_megabytes"] = peak_megabytes(step, logits)
+        yield {"loss": name, "shape": shape, "components": COMPONENTS, "at_most": limit_of(name), **figures}
+    yield from measure_many(shape, options)
+
+
+def measure_many(shape: tuple[int, ...], options: argparse.Namespace) -> Iterator[Result]:
+    """Measure the losses that look at components, on many of them."""
+    logits, target = batch(shape, MANY)
+    unit = partial(nnunet_ce(), logits, target)
+    for key in sorted(set(PER_COMPONENT) & set(list_losses(options.only))):
+        figures = measure(ours(key, logits, target), unit, logits, options.rounds)
+        yield {"loss": key, "shape": shape, "components": MANY, "at_most": limit_of(key), **figures}
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def installed(name: str) -> str:
+    """Return the version of a package, or that it is absent."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one small batch, three rounds")
+    parser.add_argument("--only", default="*", help="pattern of our keys")
+    parser.add_argument("--rounds", type=int, help="measured rounds; default 9, quick 3")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=Path("build/bench_losses.json"), help="where figures go")
+    parser.add_argument("--table", type=Path, help="where the page with the table goes")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (3 if options.quick else 9)
+    return options
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one small batch, three rounds")
-    parser.add_argument("--only", default="*", help="pattern of our keys")
-    parser.add_argument("--rounds", type=int, help="measured rounds; default 9, quick 3")
-    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "0")) or None)
-    parser.add_argument(
-        "--json", type=Path, default=Path("build/bench_losses.json"), help="where the figures go"
-    )
-    arguments = parser.parse_args()
-    rounds = arguments.rounds or (3 if arguments.quick else 9)
-    torch.set_num_threads(arguments.threads or min(2, os.cpu_count() or 1))
-    losses, absent = contenders(arguments.only)
-    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    report = {"unit": UNIT, "torch": torch.__version__, **machine, "not_installed": absent, "results": []}
-    for shape in SHAPES[arguments.quick]:
-        medians = measure(losses, shape, rounds)
-        show(medians, shape, rounds)
-        units = {name: round(seconds / medians[UNIT], 3) for name, seconds in medians.items()}
-        report["results"].append({"shape": shape, "rounds": rounds, "seconds": medians, "units": units})
-    if absent:
-        print("not installed, so not measured:", ", ".join(absent))
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-    print("written:", arguments.json)
+    options = parse()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore", module="torch|monai|kornia|smp_losses")
+    report: dict[str, Any] = {
+        "unit": UNIT,
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": options.threads,
+        "versions": {name: installed(name) for name in LIBRARIES},
+        "not_measured": available()[1],
+        "load_before": [round(load, 1) for load in os.getloadavg()],
+    }
+    report["results"] = []
+    slow: set[str] = set()
+    for shape in SHAPES[options.quick]:
+        for result in measure_all(shape, options, slow):
+            show(result)
+            report["results"].append(result)
+            report["load_after"] = [round(load, 1) for load in os.getloadavg()]
+            write(report, options)
+            if result["ms"] > TOO_SLOW:
+                slow.add(result["loss"])
+    for name, reason in report["not_measured"].items():
+        print(f"not measured: {name} ({reason})")
+
+
+def write(report: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write what has been measured so far."""
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.table:
+        options.table.write_text(page(report))
 
 
 if __name__ == "__main__":

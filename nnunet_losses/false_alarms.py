@@ -46,12 +46,14 @@ def sum_of_others(maps: Tensor) -> Tensor:
         >>> sum_of_others(torch.tensor([[[1.0], [10.0], [100.0]]])).flatten()
         tensor([110., 101.,  11.])
     """
-    result = torch.zeros_like(maps)
-    for order in (range(maps.shape[1]), range(maps.shape[1] - 1, -1, -1)):
-        passed = torch.zeros_like(maps[:, 0])
-        for channel in order:
-            result[:, channel] += passed
-            passed += maps[:, channel]
+    result, passed = torch.empty_like(maps), torch.zeros_like(maps[:, 0])
+    for channel in range(maps.shape[1]):
+        result[:, channel] = passed
+        passed += maps[:, channel]
+    passed.zero_()
+    for channel in reversed(range(maps.shape[1])):
+        result[:, channel] += passed
+        passed += maps[:, channel]
     return result
 
 
