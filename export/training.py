@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 # losses that are Dice under a reduction of their own
-_FIXED_PHI = {"dice_image": "I", "dice_class": "CI", "dice_batch": "BI", "dice_all": "BCI"}
+_FIXED_PHI = {
+    "dice_image": "I",
+    "dice_image_eps": "I",
+    "dice_class": "CI",
+    "dice_batch": "BI",
+    "dice_all": "BCI",
+}
 
 
 def training(model: ModelFolder) -> Training:
@@ -60,6 +66,8 @@ def _loss(trainer: str, *, batch_dice: bool) -> dict[str, Any]:
     settings = ours.settings(batch_dice=batch_dice)
     phi, smooth = settings.pop("phi", _FIXED_PHI.get(ours.loss)), settings.pop("smooth", None)
     known = {name: value for name, value in settings.items() if isinstance(value, str | float | int | bool)}
+    if ours.warmup:
+        known["warmup"] = ours.warmup
     return {
         "loss": ours.loss,
         "loss_parameters": known,

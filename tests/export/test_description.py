@@ -78,6 +78,7 @@ def test_fingerprint(tmp_path):
     ("nnUNetTrainerDiceBI", False, "dice_batch", "BI", 1e-7),
     ("nnUNetTrainerDiceTopK", True, "dice_topk", "BI", 1e-5),
     ("nnUNetTrainerCE", True, "ce", None, None),
+    ("nnUNetTrainerDiceIEps", True, "dice_image_eps", "I", None),  # an epsilon for each class
     ("nnUNetTrainerCELoss", True, None, None, None),
 ])  # fmt: skip
 def test_loss_is_told_by_the_trainer(tmp_path, trainer, batch_dice, loss, phi, smooth):
@@ -88,6 +89,11 @@ def test_loss_is_told_by_the_trainer(tmp_path, trainer, batch_dice, loss, phi, s
 def test_loss_parameters(tmp_path):
     found = training(model(tmp_path, trainer="nnUNetTrainerTversky_fp0p2_fn0p8"))
     assert (found.loss_parameters["fp"], found.loss_parameters["fn"]) == (0.2, 0.8)
+
+
+def test_the_loss_of_the_first_epochs_belongs_to_the_training(tmp_path):
+    found = training(model(tmp_path, trainer="nnUNetTrainerLovasz_warmup0p3"))
+    assert (found.loss, found.loss_parameters["warmup"]) == ("lovasz", 0.3)
 
 
 def test_validation_dice_is_the_mean_over_all_cases_of_all_folds(tmp_path):
