@@ -50,7 +50,9 @@ package: $(READY)
 	$(BIN)/python -m pytest -q tests/test_packaging.py tests/test_arrows.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[peers]"
+	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json --table docs/loss_speed.md
+	$(BIN)/python benchmarks/geometry.py --json benchmarks/results/geometry.json
 
 docs-losses: $(READY)
 	$(BIN)/python -m tools.loss_pages
