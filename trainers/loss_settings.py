@@ -34,9 +34,18 @@ def loss_settings(trainer: Any) -> dict[str, Any]:
         settings["class_frequencies"] = _training_voxels(trainer)
     if settings.get("spacing", ...) is None:
         settings["spacing"] = [float(length) for length in plan.spacing]
+    _check_spacing(settings.get("spacing"), axes=len(plan.patch_size))
     if settings.get("smooth", ...) is None:
         settings["smooth"] = [max(voxels, SMALLEST) for voxels in _patch_voxels(trainer)]
     return settings
+
+
+def _check_spacing(spacing: Sequence[float] | None, *, axes: int) -> None:
+    if spacing is not None and len(spacing) != axes:
+        raise ValueError(
+            f"spacing={spacing} has {len(spacing)} numbers, but this configuration has {axes} axes; give one "
+            "per axis, or leave it out to take the plan's."
+        )
 
 
 def create_output_loss(trainer: Any, settings: dict[str, Any], scale: Sequence[float]) -> nn.Module:

@@ -84,6 +84,12 @@ def test_coarse_voxels_are_larger(trainer_of: Callable[..., Any]) -> None:
     ]
 
 
+def test_spacing_for_other_axes_is_refused(trainer_of: Callable[..., Any]) -> None:
+    trainer = trainer_of(trainers.with_loss(nnUNetTrainer, "boundary", spacing=[1, 1]), data.LABELS)
+    with pytest.raises(ValueError, match="has 2 numbers, but this configuration has 3 axes"):
+        trainer.initialize()
+
+
 @pytest.fixture
 def own_geometry(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note which losses made geometry themselves, for want of any."""
