@@ -17,7 +17,7 @@ from .names import Configuration, parse
 from .needs import check_meaning
 from .supervision import Supervision, deep_supervision_weights
 from .variants import variant_class
-from .worker_geometry import BatchGeometry, OutputGeometry
+from .worker_geometry import LONGEST_TABLE, BatchGeometry, OutputGeometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +47,7 @@ class LossTrainer(nnUNetTrainer):
     catalogue_losses: list[Any]
     supervision: Supervision
     loss_state: dict[str, torch.Tensor]
+    _warned = False
 
     def __init__(
         self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
@@ -99,11 +100,20 @@ class LossTrainer(nnUNetTrainer):
     def _loss_of(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Give the loss what came with a batch, and yield the batch as nnU-Net knows it."""
         target, found = self.geometry.split(batch["target"])
+        self._warn_of_slow_geometry(found)
         labelled = {"labelled": self.labelled.of(batch["keys"])} if self.labelled else {}
         moved = [item and item.to(self.device, non_blocking=True) for item in found]
         geometry = [{"geometry": item} for item in moved] or [{}] * len(self.catalogue_losses)
         with self.supervision.given([item | labelled for item in geometry]):
             yield {**batch, "target": target}
+
+    def _warn_of_slow_geometry(self, found: list[Any]) -> None:
+        if self.geometry.outputs and not (found and all(found)) and not self._warned:
+            self._warned = True
+            self.print_to_log_file(
+                "The loss makes the geometry of a batch itself, which is slower: the data loader is not "
+                f"nnU-Net's, or a class has more than {LONGEST_TABLE} components. Said once."
+            )
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """End an epoch's training; every rank is here, and so can join what the losses remember."""

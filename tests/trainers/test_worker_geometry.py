@@ -15,6 +15,7 @@ from nnunet_losses.registry import get_loss_spec, list_losses
 from nnunet_losses.trainers.names import Configuration, format_name
 from nnunet_losses.trainers.worker_geometry import LONGEST_TABLE, GeometryTransform, OutputGeometry
 from tests.trainers import data
+from tests.trainers.test_warm_up import log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,8 +148,10 @@ def test_without_geometry_the_loss_makes_it(trainer_of: Callable[..., Any], own_
     trainer = started(trainer_of("nnUNetTrainerBoundary", data.FLAT))
     batch = next(trainer.dataloader_train)
     batch["target"] = batch["target"][: trainer.geometry.targets]
-    trainer.train_step(batch)
-    assert own_geometry == ["boundary"]
+    for _ in range(2):
+        trainer.train_step(batch)
+    assert own_geometry == ["boundary", "boundary"]
+    assert log_of(trainer).count("The loss makes the geometry of a batch itself") == 1
 
 
 def test_geometry_is_not_kept_for_the_next_batch(trainer_of: Callable[..., Any]) -> None:
