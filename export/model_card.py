@@ -16,6 +16,8 @@ _RULES = {
     Head.SIGMOID: "Regions may overlap. Each is decided at probability 0.5, and later ones are painted over "
     "earlier ones.",
 }
+_MEAN = "Every voxel gets the label with the largest mean probability of the members."
+_NOT_SHARED = "unknown, or not the same for all members"
 _NOT_CALIBRATED = (
     "Not calibrated: nothing is claimed about images unlike the training images, nor about the probability "
     "that a voxel is right."
@@ -115,7 +117,8 @@ def _outputs(model: ModelDescription) -> str:
     rows = [
         f"| {label.value} | {label.name} | {', '.join(map(str, label.members))} |" for label in model.labels
     ]
-    rules = " ".join([_RULES[model.head] + ignored, *_postprocessing(model)])
+    is_mean = model.head is Head.SOFTMAX and len(model.averaged_members) > 1
+    rules = " ".join([(_MEAN if is_mean else _RULES[model.head]) + ignored, *_postprocessing(model)])
     head = ["## Output", "", rules, ""]
     return "\n".join([*head, "| mask value | label | consists of values |", "| --- | --- | --- |", *rows])
 
@@ -143,6 +146,8 @@ def _training(model: ModelDescription) -> str:
 
 def _loss(model: ModelDescription) -> str:
     known = model.training
+    if known.loss is None and len(model.averaged_members) > 1:
+        return _NOT_SHARED
     if known.loss is None:
         return f"what {known.trainer} defines; it is none of the catalogue of nnunet-losses"
     parameters = ", ".join(f"{name} {value}" for name, value in known.loss_parameters.items())
@@ -153,6 +158,8 @@ def _empty_labels(model: ModelDescription) -> str:
     known = model.training
     if known.loss is None:
         return "unknown"
+    if known.phi is None and len(model.averaged_members) > 1:
+        return _NOT_SHARED
     if known.phi is None:
         return "this loss has no reduction Phi"
     epsilon = "" if known.smooth is None else f", epsilon {known.smooth:g}"

@@ -222,7 +222,7 @@ def _cascade(model: ModelFolder) -> Iterator[Reason]:
         return
     remedy = "Plan and train with the default resampling, or run this model with nnU-Net."
     configuration = model.configuration.configuration
-    missing = [key for key in _NEEDED_BY_CASCADES if key not in configuration]
+    missing = [key for key in _NEEDED_BY_CASCADES if configuration.get(key) is None]
     if missing:
         yield Reason(
             f"Configuration {model.first.configuration} is a cascade's second stage, but lacks "

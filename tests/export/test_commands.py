@@ -45,10 +45,11 @@ def test_folds_anywhere(given, understood):
 
 
 def test_refusal_has_reasons_and_no_traceback(tmp_path):
-    model = write_model_folder(tmp_path / "model", BASE.but(reader="Tiff3DIO"))
+    spec = BASE.but(configuration_overrides={"preprocessor_name": "Mine"})
+    model = write_model_folder(tmp_path / "model", spec)
     result = run("export", model, tmp_path / "bundle")
     assert result.exit_code == 1
-    assert "Reader Tiff3DIO" in result.stderr
+    assert "Preprocessor Mine" in result.stderr
     assert "Traceback" not in result.output
     assert not (tmp_path / "bundle").exists()
 

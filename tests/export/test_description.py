@@ -8,11 +8,13 @@ import pytest
 
 from nnunet_losses.export import description
 from nnunet_losses.export.agreement import disagreements
-from nnunet_losses.export.errors import ModelFolderError
+from nnunet_losses.export.errors import ExportRefused, ModelFolderError
+from nnunet_losses.export.members import MemberFolder
 from nnunet_losses.export.model_card import model_card
 from nnunet_losses.export.model_folder import read_model_folder
-from nnunet_losses.export.training import training
+from nnunet_losses.export.training import joint_training, training
 from nnunet_losses.serve.bundle import Bundle
+from nnunet_losses.serve.schema import KeepLargest, LabelResampling
 from tests.models import write_model_folder
 
 from .conftest import BASE
@@ -135,10 +137,47 @@ def test_model_card_says_what_must_be_known(plain):
 
 
 def test_agreement_names_the_field(plain):
-    bundle, folder = Bundle.load(plain.bundle).description, read_model_folder(plain.model)
-    assert disagreements(bundle, folder) == []
+    bundle = Bundle.load(plain.bundle).description
+    folders = [MemberFolder("3d_fullres", read_model_folder(plain.model))]
+    assert disagreements(bundle, folders) == []
     (member,) = bundle.members
     changed = member.model_copy(update={"tiling": member.tiling.model_copy(update={"mirror_axes": (0,)})})
-    assert disagreements(bundle.model_copy(update={"members": (changed,)}), folder) == [
+    assert disagreements(bundle.model_copy(update={"members": (changed,)}), folders) == [
         "model.json has tiling.mirror_axes [0]; the model folder gives [0, 1, 2]"
     ]
+
+
+def test_card_of_an_ensemble_with_a_cascade(plain):
+    content = Bundle.load(plain.bundle).description
+    (low,) = content.members
+    plan = low.preprocessing.model_copy(update={"resampling_labels": LabelResampling(order=1)})
+    second = low.model_copy(
+        update={"name": "3d_cascade_fullres", "previous_stage": low.name, "preprocessing": plan}
+    )
+    changes = {"members": (low, second), "postprocessing": (KeepLargest(values=(1, 2)),)}
+    card = model_card(content.model_copy(update=changes))
+    facts = (
+        "An ensemble of 2 nnU-Nets", "of a cascade, after 3d_fullres", "largest mean probability",
+        "only the largest component of these mask values, taken together: of 1, 2.",
+    )  # fmt: skip
+    assert [text for text in facts if text not in card] == []
+
+
+def test_training_of_an_ensemble_says_what_its_members_share(tmp_path):
+    one = model(tmp_path / "one")
+    flat = model(tmp_path / "two", patch_size=(24, 32), spacing=(1.0, 1.0), trainer="nnUNetTrainerDiceTopK")
+    joint = joint_training([one, flat])
+    assert joint.trainer == "nnUNetTrainer, nnUNetTrainerDiceTopK"
+    assert (joint.epochs, joint.dataset, joint.loss, joint.phi) == (1, "Dataset999_Random", None, None)
+    assert joint_training([one]) == training(one)
+
+
+def test_network_of_a_cascade_takes_the_labels(tmp_path):
+    assert model(tmp_path, name="3d_cascade_fullres", previous_stage="3d_lowres").input_channels == 3
+
+
+def test_network_that_cannot_be_built_is_named(tmp_path):
+    folder = model(tmp_path)
+    folder.configuration.configuration["architecture"]["network_class_name"] = "elsewhere.MyNetwork"
+    with pytest.raises(ExportRefused, match=r"Network elsewhere.MyNetwork, built by nnUNetTrainer"):
+        folder.network(folder.first)

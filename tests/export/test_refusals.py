@@ -39,7 +39,10 @@ REFUSED = {
     "'is_seg': True": {"resampling_fn_probabilities_kwargs": {"is_seg": True, "order": 1}},
     "Normalisation MyNormalization": {"normalization_schemes": ["MyNormalization"]},
     "1 channels, but 2 normalization_schemes": {"normalization_schemes": ["ZScoreNormalization"] * 2},
-    "a cascade's second stage, after 3d_lowres": {"previous_stage": "3d_lowres"},
+    "cascade's second stage, but lacks resampling_fn_seg_kwargs": {
+        "previous_stage": "3d_lowres",
+        "resampling_fn_seg_kwargs": None,
+    },
     "both must have 2 or 3 entries": {"spacing": [1.0, 1.0]},
 }
 
@@ -133,10 +136,14 @@ def test_folds_may_differ_in_what_does_not_matter(tmp_path):
 def test_all_reasons_are_named(tmp_path):
     spec = BASE.but(
         reader="Tiff3DIO",
-        configuration_overrides={"preprocessor_name": "Mine", "previous_stage": "3d_lowres"},
+        configuration_overrides={
+            "preprocessor_name": "Mine",
+            "previous_stage": "3d_lowres",
+            "resampling_fn_seg": "hers",
+        },
     )
     text = reasons(write_model_folder(tmp_path, spec))
-    assert all(name in text for name in ("Tiff3DIO", "Mine", "3d_lowres"))
+    assert all(name in text for name in ("Tiff3DIO", "Mine", "hers"))
 
 
 def test_changed_plans_are_remarked(tmp_path):
