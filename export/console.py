@@ -122,12 +122,16 @@ def print_variant(variant: Variant) -> None:
     console.print(
         f"{variant.precision.value} ({evidence.engine}) on {evidence.cases} images: "
         f"{evidence.differing_voxels} of {evidence.voxels} voxels differ from float32 "
-        f"({evidence.reference_engine}); Dice lost is {lost}.",
+        f"({evidence.reference_engine}); Dice lost is {lost}. "
+        f"A tile takes {evidence.tile_seconds:.3g} s, {evidence.tile_seconds_float32:.3g} s in float32: "
+        f"{evidence.speed:.2f} times as fast.",
         highlight=False,
         soft_wrap=True,
     )
     if evidence.passed:
         used = f"predictions with {evidence.engine} use it"
+        if evidence.speed <= 1:
+            used = "predictions use it only with --precision, because it is not faster"
         console.print(f"[green]Kept[/green]: {used}.", highlight=False, soft_wrap=True)
     elif variant.forced:
         console.print("[red]Kept by force[/red]: only --precision uses it, with a warning.", highlight=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str], None]
 
+_TIMED_RUNS = 5
 CALIBRATION_TILES = 24  # per network, from which int8 takes the range of every layer
 PRECISIONS = {"bf16": Precision.BFLOAT16, "fp16": Precision.FLOAT16, "int8": Precision.INT8}
 
@@ -150,19 +152,17 @@ class _Measurement:
             _ = self._reduced(()).provider
         with TemporaryDirectory() as scratch:
             masks = Path(scratch)
-            reference, recorders = self._float32(masks)
-            files = self._files(recorders)
+            plain = Segmenter(self.bundle, precision="float32", threads=self.threads)
+            files = self._files(self._float32(plain, masks))
             reduced = self._reduced(files)
             comparison = self._compare(reduced, masks)
-            return Variant(
-                precision=self.precision,
-                files=files,
-                evidence=self._evidence(comparison, reduced.provider, reference),
-            )
+            self.report("Measuring the speed")
+            seconds = tile_seconds(plain, reduced)
+            evidence = self._evidence(comparison, (plain.provider, reduced.provider), seconds)
+            return Variant(precision=self.precision, files=files, evidence=evidence)
 
-    def _float32(self, masks: Path) -> tuple[str, list[_Recorder]]:
-        """Segment all images in float32, and keep the masks; the engine, and the tiles that networks saw."""
-        plain = Segmenter(self.bundle, precision="float32", threads=self.threads)
+    def _float32(self, plain: Segmenter, masks: Path) -> list[_Recorder]:
+        """Segment all images in float32, and keep the masks; the tiles that the networks saw."""
         networks = [
             stage.network(fold) for stage in plain.stages.values() for fold in range(len(stage.member.folds))
         ]
@@ -171,7 +171,7 @@ class _Measurement:
         for index, case in enumerate(self.images.cases):
             self.report(f"Segmenting {case.name} in float32")
             np.save(masks / f"{index}.npy", _mask(segmenter, case))
-        return plain.provider, recorders
+        return recorders
 
     @property
     def _needs_tiles(self) -> bool:
@@ -198,7 +198,7 @@ class _Measurement:
     def _reduced(self, files: tuple[VariantFile, ...]) -> Segmenter:
         """Open the new bundle in the reduced precision."""
         write_sums(self.folder)  # a prediction names its bundle's hash
-        unmeasured = self._evidence(Comparison(self.bundle.description.labels), "", "")
+        unmeasured = self._evidence(Comparison(self.bundle.description.labels), ("", ""), (0.0, 0.0))
         variant = Variant(precision=self.precision, files=files, evidence=unmeasured)
         description = self.bundle.description.model_copy(update={"variants": (variant,)})
         return Segmenter(
@@ -216,15 +216,18 @@ class _Measurement:
                 raise ExportError(f"The labels do not fit: {error}.") from error
         return comparison
 
-    def _evidence(self, comparison: Comparison, engine: str, reference: str) -> Evidence:
+    def _evidence(
+        self, comparison: Comparison, engines: tuple[str, str], seconds: tuple[float, float]
+    ) -> Evidence:
+        """What was found; engines and seconds of float32 come first."""
         labels = comparison.evidence()
         # without reference labels the drop is the loss of agreement itself, and the stricter limit
         required = AGREEMENT_REQUIRED[self.precision]
         members = self.bundle.description.members
         return Evidence(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            engine=engine,
-            reference_engine=reference,
+            engine=engines[1],
+            reference_engine=engines[0],
             versions=versions(),
             with_labels=self.images.labels is not None,
             cases=comparison.cases,
@@ -234,6 +237,8 @@ class _Measurement:
             float32_sha256={fold.file: fold.sha256 for member in members for fold in member.folds},
             drop_allowed=DROP_ALLOWED,
             agreement_required=required,
+            tile_seconds_float32=seconds[0],
+            tile_seconds=seconds[1],
             failures=failures(labels, required),
         )
 
@@ -246,6 +251,22 @@ def _mask(segmenter: Segmenter, case: Case) -> NDArray[Any]:
         detail = "" if problem is None else f" {problem.detail}"
         raise ExportError(f"Case {case.name} is not what the model was made for.{detail} Leave it out.")
     return prediction.mask
+
+
+def tile_seconds(plain: Segmenter, reduced: Segmenter) -> tuple[float, float]:
+    """Seconds that the first networks need for a tile: medians of runs that take turns, as load changes."""
+    member, segmenters = plain.member, (plain, reduced)
+    channels = plain.bundle.description.network_channels(member)
+    shape = (1, channels, *member.tiling.patch_size)
+    tile = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    taken: list[list[float]] = [[] for _ in segmenters]
+    for _ in range(_TIMED_RUNS + 1):
+        for segmenter, seconds in zip(segmenters, taken, strict=True):
+            start = perf_counter()
+            segmenter.network(0).run(tile)
+            seconds.append(perf_counter() - start)
+    first, second = (float(np.median(seconds[1:])) for seconds in taken)  # the first run warms up
+    return first, second
 
 
 def _images(bundle: Bundle, images: Sequence[str | Path], labels: str | Path | None) -> Images:
@@ -263,7 +284,7 @@ def _images(bundle: Bundle, images: Sequence[str | Path], labels: str | Path | N
     if absent:
         raise ExportError(
             f"There are no labels for {len(absent)} cases, such as {absent[0]}{ending} in {folder}. "
-            "Add them, or leave --labels out."
+            "Add them, or leave --calibration-labels out."
         )
     return found
 

@@ -292,12 +292,19 @@ class Evidence(Frozen):
     float32_sha256: dict[str, str]  # network files that it is about: file -> hash
     drop_allowed: float
     agreement_required: float
+    tile_seconds_float32: float  # of the reference engine, on the machine that measured
+    tile_seconds: float
     failures: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every label stayed within the limits."""
         return not self.failures
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as float32 the network was."""
+        return self.tile_seconds_float32 / self.tile_seconds if self.tile_seconds > 0 else 0.0
 
 
 class Variant(Frozen):

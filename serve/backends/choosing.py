@@ -56,8 +56,8 @@ class NetworkOpener:
     Args:
         bundle: the model.
         backend: ``auto`` takes the fastest engine that is installed and works.
-        precision: ``auto`` reduces the precision only where the bundle holds the proof that it does no harm;
-            any other is used as asked for, and ``warnings`` says where there is no proof.
+        precision: ``auto`` reduces the precision only where the bundle holds the proof that it does no harm
+            and was faster; any other is used as asked for, and ``warnings`` says where there is no proof.
         threads: of the CPU; None takes the cores that this process may use.
 
     Raises:
@@ -156,12 +156,14 @@ def variant_of(description: ModelDescription, precision: Precision) -> Variant |
 
 
 def _is_safe(description: ModelDescription, choice: Choice) -> bool:
-    """Whether it may be used unasked: float32, or what is proven for this engine, and native here."""
+    """Whether it may be used unasked: float32, or what is native here, proven for this engine, and faster."""
     if choice.precision is Precision.FLOAT32:
         return True
     variant = variant_of(description, choice.precision)
     is_native = choice.backend in ("cuda", "tensorrt") or choice.precision in native_precisions()
-    return variant is not None and is_native and _is_proof(variant, PROVIDERS[choice.backend])
+    if variant is None or not is_native or variant.evidence.speed <= 1:
+        return False
+    return _is_proof(variant, PROVIDERS[choice.backend])
 
 
 def _is_proof(variant: Variant, provider: str) -> bool:

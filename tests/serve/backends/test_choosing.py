@@ -29,7 +29,9 @@ ALL = frozenset(Precision)
 CUDA, CPU, OPENVINO = "CUDAExecutionProvider", "CPUExecutionProvider", "OpenVINO CPU"
 
 
-def variant(precision: Precision, engine: str, *, failures: tuple[str, ...] = ()) -> Variant:
+def variant(
+    precision: Precision, engine: str, *, failures: tuple[str, ...] = (), seconds: float = 0.5
+) -> Variant:
     name = f"fold_0.{precision.value}.onnx"
     file = VariantFile(member="3d_fullres", fold="0", file=name, sha256=HASH)
     return Variant(
@@ -40,6 +42,7 @@ def variant(precision: Precision, engine: str, *, failures: tuple[str, ...] = ()
             with_labels=True, cases=3, voxels=100, differing_voxels=1,
             labels=(LabelEvidence(label="organ", cases=3, agreement=1, least_agreement=1, drop=0),),
             float32_sha256={"fold_0.onnx": HASH}, drop_allowed=0.001, agreement_required=0.998,
+            tile_seconds_float32=1.0, tile_seconds=seconds,
             failures=failures,
         ),
         forced=bool(failures),
@@ -93,8 +96,11 @@ def test_tensorrt_is_only_taken_when_asked_for() -> None:
     ]
 
 
-@pytest.mark.parametrize("unproven", [FORCED, variant(Precision.BFLOAT16, CPU)])
-def test_auto_leaves_failed_proofs_and_other_engines_proofs_alone(unproven: Variant) -> None:
+@pytest.mark.parametrize(
+    "unproven",
+    [FORCED, variant(Precision.BFLOAT16, CPU), variant(Precision.BFLOAT16, OPENVINO, seconds=1.1)],
+)
+def test_auto_leaves_failed_proofs_other_engines_proofs_and_what_is_slow_alone(unproven: Variant) -> None:
     assert order(model(unproven), "openvino") == [("openvino", "float32")]
 
 
