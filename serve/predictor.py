@@ -184,11 +184,8 @@ class Predictor:
             if course.breach is None:
                 assert course.image is not None, "prepared before"
                 found, course.found = course.found, None
-                staged = isinstance(self.engine, StagedEngine)
-                segmentation = self.engine.conclude(found) if staged else found
-                return Prediction(
-                    self._answered(course, course.image, segmentation), segmentation.mask, course.image
-                )
+                made = self.engine.conclude(found) if isinstance(self.engine, StagedEngine) else found
+                return Prediction(self._answered(course, course.image, made), made.mask, course.image)
         assert course.breach is not None, "else it was answered"
         return Prediction(self._rejected(course, course.breach), None, course.image)
 

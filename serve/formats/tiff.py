@@ -104,11 +104,11 @@ def _check_pages(path: Path, file: tifffile.TiffFile, limits: Limits) -> None:
     limits.check_decoded(path.name, series.nbytes)
     limits.check_picture(path.name, file.pages.first.imagewidth, file.pages.first.imagelength)
     size = path.stat().st_size
-    is_one_run = series.dataoffset is not None  # of bytes, maybe with one page that describes them all
-    if is_one_run and (needed := series.dataoffset + series.nbytes) > size:
+    begin = series.dataoffset  # of one run of bytes, maybe with one page that describes them all
+    if begin is not None and (needed := begin + series.nbytes) > size:
         raise truncated(path.name, size, needed)
     for page in series.pages:
-        if page is not None or not is_one_run:
+        if page is not None or begin is None:
             _check_page(path.name, page, size)
 
 
