@@ -41,7 +41,7 @@ class _ErosionSums(torch.autograd.Function):
         maps, weights = errors.flatten(0, 1), counted.expand_as(errors).flatten(0, 1)
         factors = [step**alpha for step in range(1, erosions + 1)]
         if errors.device.type == "cpu":  # each map alone stays in the cache and can stop early
-            pairs = zip(maps.split(1), weights.split(1), strict=True)
+            pairs = zip(torch.split(maps, 1), torch.split(weights, 1), strict=True)
             parts = [_sum_and_gradient(*pair, factors, stop_early=True) for pair in pairs]
         else:
             parts = [_sum_and_gradient(maps, weights, factors, stop_early=False)]

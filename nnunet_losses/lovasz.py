@@ -48,7 +48,7 @@ class _Extensions(torch.autograd.Function):
         losses = [
             sorter.extend(p[:, number], y[:, number], out[:, number])
             for p, y, out in zip(
-                *(item.split(size) for item in (probabilities, truth, gradient)), strict=True
+                *(torch.split(item, size) for item in (probabilities, truth, gradient)), strict=True
             )
             for number in range(probabilities.shape[1])
         ]

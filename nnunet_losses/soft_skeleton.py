@@ -76,7 +76,7 @@ class _Precision(torch.autograd.Function):
 def _parts(maps: Tensor) -> Sequence[Tensor]:
     """Maps (M, *S) to compute together: all on a GPU, one after the other where they share the cache."""
     flat = maps.flatten(0, 1)
-    return flat.split(1) if flat.device.type == "cpu" else (flat,)
+    return torch.split(flat, 1) if flat.device.type == "cpu" else (flat,)
 
 
 def _share(skeletons: Tensor, truth: Tensor, smooth: float) -> tuple[Tensor, Tensor]:
