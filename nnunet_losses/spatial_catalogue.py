@@ -25,7 +25,7 @@ SPATIAL: tuple[LossSpec, ...] = (
         module="boundary:DistancePenalizedCrossEntropyLoss",
         summary="Cross-entropy, doubled at the boundary of each class, plain in its depth.",
         formula=r"\frac{1}{V}\sum_i (1 + w_i) (-\log p_{i,t(i)}), w = \frac{\max d - d}{\max d - \min d}",
-        reference="Caliva et al., Distance map loss penalty term, MIDL 2019; Ma et al., MedIA 2021",
+        reference="Ma et al., Loss odyssey, MedIA 2021; after Caliva et al., Distance map loss, MIDL 2019",
         url="https://doi.org/10.1016/j.media.2021.102035",
         fields=(SPACING,),
         needs=GEOMETRY,
@@ -67,7 +67,7 @@ SPATIAL: tuple[LossSpec, ...] = (
         needs=SCHEDULED,
         geometry=("signed_distance",),
         minimum=None,
-        advice="The authors move the weight by 0.01 an epoch; 'rebalance_relative' does it over any training.",
+        advice="The authors move the weight by 0.01 an epoch; 'rebalance_relative' fits any training.",
     ),
     LossSpec(
         key="hausdorff_dt",

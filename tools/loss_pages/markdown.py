@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _WORD = re.compile(r"(\\text\{[^}]*\}|\\[A-Za-z]+)|([A-Za-z]{2,})")
+_NAME = re.compile(r"`[^`]*`|\b[a-z]+=[\w\"]+|\b[a-z]+(?:_[a-z]+)+\b(?:=\w+)?")
 _EXPONENTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -42,3 +47,35 @@ def number(value: float) -> str:
 def cell(text: str) -> str:
     """Make a text fit for a cell of a table."""
     return text.replace("|", r"\|").replace("\n", " ")
+
+
+def linked(text: str, keys: Collection[str]) -> str:
+    """Set names of parameters as code; make links of names of losses that have an underscore.
+
+    Example:
+        >>> linked("Take phi=BI, `w_ce` or dice_ce.", ["dice_ce"])
+        'Take `phi=BI`, `w_ce` or [`dice_ce`](dice_ce.md).'
+    """
+
+    def link(match: re.Match[str]) -> str:
+        name = match[0]
+        if name.startswith("`"):
+            return name
+        return f"[`{name}`]({name}.md)" if name in keys else f"`{name}`"
+
+    return _NAME.sub(link, text)
+
+
+def short_reference(reference: str) -> str:
+    """Name the first author and the year.
+
+    Example:
+        >>> short_reference("Salehi, Erdogmus, Gholipour, Tversky loss, MLMI 2017")
+        'Salehi 2017'
+        >>> short_reference("Kofler et al., blob loss: instance imbalance aware loss functions, IPMI 2023")
+        'Kofler 2023'
+    """
+    first = reference.split(";", maxsplit=1)[0]
+    author = re.split(r",| et al", first)[0]
+    years = re.findall(r"\b(?:19|20)\d\d\b", first)
+    return f"{author} {years[-1]}" if years else author

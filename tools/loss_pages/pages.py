@@ -12,7 +12,7 @@ from nnunet_losses.notes import empty_rows, families, notes_of
 from nnunet_losses.notes.verdict import WORDS, verdict
 
 from .loss_page import empty_setting, loss_page
-from .markdown import cell, number
+from .markdown import cell, linked, number, short_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ def pages(measured: Measured) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["linked"] = lambda text: linked(text, list_losses())
     texts = {f"{key}.md": loss_page(environment, key) for key in list_losses()}
     contexts = {"README": _overview(), "choosing": _choosing(measured), "empty": _empty()}
     for name, context in contexts.items():
@@ -67,14 +68,14 @@ def _entry(key: str) -> dict[str, str]:
     batch = by_setting.get("phi=BI")
     return {
         "key": key,
-        "trainer": f"nnUNetTrainer{spec.trainer}",
+        "trainer": spec.trainer,
         "use": cell(notes.use),
         "sample": verdict(by_setting["default"].pushes["empty_sample"]),
         "batch": verdict(batch.pushes["empty_sample"]) if batch else "",
-        "maps": "yes" if spec.geometry else "",
+        "maps": "yes" if spec.geometry else "no",
         "regions": _regions(spec.activations, spec.regions),
         "cost": notes.cost,
-        "reference": cell(spec.reference),
+        "reference": short_reference(spec.reference),
         "url": spec.url,
     }
 
