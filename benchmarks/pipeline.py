@@ -352,10 +352,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peaks", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--whole", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if min(options.repeat, options.threads, 1 if options.slices is None else options.slices) < 1:
+        parser.error("--repeat, --threads and --slices must be at least 1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(options.threads))
     case = CASES[options.case]
-    if options.slices:
+    if options.slices is not None:
         case = replace(case, shape=(options.slices, *case.shape[1:]))
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
