@@ -56,12 +56,16 @@ class Supervision(nn.Module):
     ) -> torch.Tensor:
         """Compute the loss of all outputs, or of the only one without deep supervision."""
         pairs = list(zip(_listed(logits), _listed(target), strict=True))
-        given = self._given or [{}] * len(self.losses)
+        counting = zip(self.losses, self._given or [{}] * len(self.losses), strict=True)
         values = [
             weight * self._value(loss, *pair, named)
-            for loss, weight, pair, named in zip(self.losses, self.weight_factors, pairs, given, strict=False)
+            for (loss, named), weight, pair in zip(counting, self.weight_factors, pairs, strict=False)
         ]
         return torch.stack(values).sum()
+
+    def extra_repr(self) -> str:
+        """Show the weights: nnU-Net writes this into its debug information."""
+        return f"weights={self.weight_factors!r}, ignore_channel={self.ignore_channel!r}"
 
     def _value(
         self, loss: nn.Module, logits: torch.Tensor, target: torch.Tensor, named: dict[str, Any]
