@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .reference import Reference, ReferenceCase
 
 MARGIN = 0.1  # logits; nnU-Net's float16 sums are off by up to 0.05
-PREPROCESSING_TOLERANCE = 1e-5  # share of the preprocessed image's range
+PREPROCESSING_TOLERANCE = 1e-5  # share of each preprocessed channel's range
 TILES_PER_CASE = 16  # evenly spaced over the case; the masks depend on all of them
 
 
@@ -139,6 +139,12 @@ def share_of_range(difference: float, low: float, high: float) -> float:
     return float(difference / ((high - low) or abs(high) or 1.0))
 
 
+def _channel_difference(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """Largest difference as a share of the channel's own range: one of labels goes from 0 to 1."""
+    difference = float(np.abs(found - wanted).max())
+    return share_of_range(difference, float(wanted.min()), float(wanted.max()))
+
+
 @dataclass(frozen=True, eq=False)
 class _MemberComparison:
     """One member against nnU-Net's predictor of it."""
@@ -159,8 +165,7 @@ class _MemberComparison:
         if ours.data.shape != data.shape:
             self.found.failures.append(f"{title} is {ours.data.shape}, nnU-Net's is {data.shape}")
             return
-        absolute = float(np.abs(ours.data - data).max())
-        difference = share_of_range(absolute, float(data.min()), float(data.max()))
+        difference = float(np.max(list(map(_channel_difference, ours.data, data))))  # NaN stays
         self.found.preprocessing_difference = max(difference, self.found.preprocessing_difference or 0.0)
         if not difference <= PREPROCESSING_TOLERANCE:
             self.found.failures.append(

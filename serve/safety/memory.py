@@ -19,6 +19,7 @@ HARD_MAXIMUM = 64 * 2**30
 # A whole body in thin slices is some thousand tiles, slice by slice some ten thousand. More is a wrong
 # spacing, and would keep the network busy for hours.
 MOST_TILES = 50_000
+SLAB_VOXELS = 2**18  # that an ensemble averages at once, if a slice has no more
 FLOAT32, FLOAT64, FLOAT16 = 4, 8, 2
 
 
@@ -67,7 +68,19 @@ def bundle_memory(
         held.append(_padded_voxels(shape, member) * description.heads * FLOAT16 if member.averaged else 0)
     largest = needs.index(max(needs))
     stages = {member.previous_stage for _, member in members} - {None}
-    return needs[largest] + sum(held) - held[largest] + len(stages) * math.prod(image_shape[1:]) * FLOAT16
+    masks = len(stages) * math.prod(image_shape[1:]) * FLOAT16
+    return max(needs[largest] + sum(held) - held[largest] + masks, _averaging(image_shape, held, description))
+
+
+def _averaging(image_shape: Sequence[int], held: Sequence[int], description: ModelDescription) -> int:
+    """Bytes that averaging takes: all logits, the mask, and some slices' probabilities of every member."""
+    members = len(description.averaged_members)
+    if members == 1:
+        return 0
+    _, *spatial = image_shape
+    slab = max(SLAB_VOXELS, math.prod(spatial) // min(spatial))
+    image = math.prod(spatial) * (image_shape[0] * FLOAT32 + 2 * FLOAT16)
+    return image + sum(held) + (members + 3) * description.heads * slab * FLOAT32
 
 
 def _padded_voxels(network_shape: Sequence[int], member: Member) -> int:
