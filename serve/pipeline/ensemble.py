@@ -14,7 +14,7 @@ import numpy as np
 
 from nnunet_losses.serve.schema import Head
 
-from .half import largest_magnitude
+from .half import largest_magnitude, round_to_half
 from .labels import mask_dtype
 from .resample import Resize
 from .slabs import slabs
@@ -186,7 +186,8 @@ def _rounded(part: Slab) -> NDArray[np.float32]:
     if not part.has_points:
         return np.stack([part.rounded(index) for index in range(part.heads)])
     single = np.stack([part.single(index) for index in range(part.heads)])
-    return single.astype(np.float16).astype(np.float32)
+    round_to_half(single, np.empty_like(single))
+    return single
 
 
 def _to_probabilities(values: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
