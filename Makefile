@@ -51,8 +51,8 @@ package: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[peers]"
-	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json --table docs/loss_speed.md
 	$(BIN)/python benchmarks/geometry.py --json benchmarks/results/geometry.json
+	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json --table docs/loss_speed.md
 
 docs-losses: $(READY)
 	$(BIN)/python -m tools.loss_pages

@@ -17,8 +17,8 @@ LIMITS = {  # units; every other loss of ours: 1.2
 INTRODUCTION = """# Speed of the losses
 
 Forward and backward pass on a CPU, in units of nnU-Net's `DC_and_CE_loss`. Each loss ran in turn with the
-unit; a figure is the ratio of the two medians. Geometry was given, as data-loader workers give it. The batch:
-{classes} classes, {components} balls per sample, logits of noise plus a blurred truth. Written by
+unit, {rounds} times after a warm-up; a figure is the ratio of the two medians. Geometry was given, as data-loader
+workers give it. The batch: {classes} classes, {components} balls per sample, logits of noise plus a blurred truth. Written by
 `python benchmarks/losses.py --json benchmarks/results/losses.json --table docs/loss_speed.md` (`make bench`).
 
 - Machine: {cores} cores, {processor}, {threads} threads; {versions}.
@@ -30,6 +30,11 @@ unit; a figure is the ratio of the two medians. Geometry was given, as data-load
 - A GPU was not measured.
 
 A figure above the limit that the project sets itself is bold.
+"""
+
+
+GEOMETRY = """What a data-loader worker spends on one patch of 128 x 128 x 128 voxels with two classes and 20
+balls, on one thread; `python benchmarks/geometry.py`.
 """
 
 
@@ -49,14 +54,15 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def page(report: dict[str, Any]) -> str:
-    """Return the page in Markdown."""
+def page(report: dict[str, Any], geometry: dict[str, Any] | None = None) -> str:
+    """Return the page in Markdown; ``geometry`` holds the figures of ``geometry.py``."""
     results = report["results"]
     shapes = list(dict.fromkeys(tuple(result["shape"]) for result in results))
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     head = INTRODUCTION.format(
         classes=shapes[0][1],
         components=results[0]["components"],
+        rounds=results[0]["rounds"],
         versions=versions,
         before=report["load_before"][0],
         after=report["load_after"][0],
@@ -73,6 +79,8 @@ def page(report: dict[str, Any]) -> str:
     ]
     if many:
         parts += [f"## {many[0]['components']} components\n", _table(many, shapes, peers=False)]
+    if geometry:
+        parts += ["## Geometry\n", GEOMETRY, _geometry_table(geometry)]
     parts += [f"Not measured: {name} ({reason}).\n" for name, reason in report["not_measured"].items()]
     return "\n".join(parts)
 
@@ -93,6 +101,18 @@ def _table(results: list[dict[str, Any]], shapes: list[tuple[int, ...]], *, peer
         columns += [f"ms, {shape}", "units", "processor units"]
     lines = [_line([*columns, "MB"]), _line(["---"] + ["---:"] * len(columns))]
     lines += [_line(_row(name, cells, shapes)) for name, cells in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _geometry_table(geometry: dict[str, Any]) -> str:
+    lines = [_line(["map", "at most ms", "ms", "processor ms"]), _line(["---", "---:", "---:", "---:"])]
+    for name, cell in geometry.items():
+        limit = cell["limit_ms"]
+        times = [
+            f"**{cell[key]:.0f}**" if cell[key] > limit else f"{cell[key]:.0f}"
+            for key in ("ms", "processor_ms")
+        ]
+        lines.append(_line([f"`{name}`", str(limit), *times]))
     return "\n".join(lines) + "\n"
 
 

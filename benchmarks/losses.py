@@ -189,7 +189,9 @@ def write(report: dict[str, Any], options: argparse.Namespace) -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.table:
-        options.table.write_text(page(report))
+        beside = options.json.with_name("geometry.json")
+        geometry = json.loads(beside.read_text()) if beside.exists() else None
+        options.table.write_text(page(report, geometry))
 
 
 if __name__ == "__main__":

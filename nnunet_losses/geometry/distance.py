@@ -58,7 +58,7 @@ def label_distance_map(
     distances: Distances = edt.edt(
         padded, anisotropy=spacing or (1.0,) * labels.ndim, black_border=False, parallel=threads
     )
-    return np.ascontiguousarray(distances[..., :-1, :])
+    return distances[..., :-1, :]
 
 
 def _padded(labels: NDArray[np.integer | np.bool_]) -> NDArray[np.uint8 | np.uint16]:
@@ -117,17 +117,27 @@ def boundary_proximity(labels: NDArray[np.integer | np.bool_], spacing: Spacing 
     distances = label_distance_map(labels, spacing)
     if not distances.any():
         return distances
-    labels = labels.view(np.uint8) if labels.dtype == np.bool_ else labels  # to look up by
-    deepest, nearest = np.zeros((2, int(labels.max()) + 1), np.float32)
-    for region in range(len(deepest)):
-        inside = distances[labels == region]
-        if inside.size:
-            deepest[region], nearest[region] = inside.max(), inside.min()
-    depth = deepest - nearest
-    flat = depth <= ROUNDING * deepest
-    depth[flat] = 1
-    proximity: Distances = np.subtract(deepest[labels], distances, out=distances)
-    proximity /= depth[labels]
-    if flat.any():
-        proximity[flat[labels]] = 1
-    return proximity
+    regions = [labels == region for region in range(1, int(labels.max()) + 1)]
+    inside = [_proximity(distances[region]) for region in regions]
+    background = labels == 0
+    if background.any():
+        # In place, with the rest out of the way: selecting most of a patch takes longer than all else here.
+        highest = distances.max(where=background, initial=0)
+        np.copyto(distances, highest, where=~background)
+        distances = _proximity(distances)
+    for region, values in zip(regions, inside, strict=True):
+        distances[region] = values
+    return distances
+
+
+def _proximity(distances: Distances) -> Distances:
+    """Turn the distances of one region into its proximity, in place."""
+    if not distances.size:
+        return distances
+    deepest, nearest = distances.max(), distances.min()
+    if deepest - nearest <= ROUNDING * deepest:
+        distances.fill(1)
+        return distances
+    np.subtract(deepest, distances, out=distances)
+    distances /= deepest - nearest
+    return distances
