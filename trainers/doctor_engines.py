@@ -25,6 +25,7 @@ def examine() -> Iterator[Finding]:
         yield _several(wheels)
     elif wheels or is_installed("onnxruntime"):
         yield _onnxruntime(wheels)
+    yield from _cupy(wheels)
     yield from _openvino()
     if not wheels and not is_installed("openvino"):
         yield Finding(
@@ -79,6 +80,14 @@ def _refused(subject: str, refused: list[str], answer: dict[str, Any]) -> Findin
 def has_nvidia_gpu() -> bool:
     """Whether NVIDIA's driver is present."""
     return shutil.which("nvidia-smi") is not None
+
+
+def _cupy(wheels: list[str]) -> Iterator[Finding]:
+    """Without CuPy a GPU works, but tiles travel to it and back."""
+    has_gpu_wheel = any(wheel.startswith("onnxruntime-gpu ") for wheel in wheels)
+    if has_gpu_wheel and has_nvidia_gpu() and not is_installed("cupy"):
+        text = "not installed: every tile is copied to the GPU and back"
+        yield Finding("CuPy", State.WARNING, text, "pip install cupy-cuda13x (CUDA 12: cupy-cuda12x)")
 
 
 def _reason(answer: dict[str, Any]) -> str:

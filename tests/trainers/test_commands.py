@@ -243,6 +243,18 @@ def test_gpu_wheel_that_runs_on_the_cpu_is_reported(
     assert "libcudnn.so.9" in found.text
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_without_cupy_is_reported(
+    *, gpu: bool, answers: Answers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretend_wheels(tmp_path, monkeypatch, "onnxruntime-gpu")
+    monkeypatch.setattr(doctor_engines, "has_nvidia_gpu", lambda: gpu)
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    answers.answers["onnxruntime"] = {"offered": both, "used": both}
+    found = [finding for finding in doctor_engines.examine() if finding.subject == "CuPy"]
+    assert [finding.state for finding in found] == ([State.WARNING] if gpu else [])
+
+
 def test_gutted_onnxruntime_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "onnxruntime").mkdir()  # what is left when one of two wheels is uninstalled
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
