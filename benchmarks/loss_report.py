@@ -17,8 +17,9 @@ LIMITS = {  # units; every other loss of ours: 1.2
 INTRODUCTION = """# Speed of the losses
 
 Forward and backward pass on a CPU, in units of nnU-Net's `DC_and_CE_loss`. Each loss ran in turn with the
-unit, {rounds} times after a warm-up; a figure is the ratio of the two medians. Geometry was given, as data-loader
-workers give it. The batch: {classes} classes, {components} balls per sample, logits of noise plus a blurred truth. Written by
+unit, {rounds} times after a warm-up; a figure is the ratio of the two medians. Geometry was given, as
+data-loader workers give it. The batch: {classes} classes, {components} balls per sample, logits of noise plus
+a blurred truth. Written by
 `python benchmarks/losses.py --json benchmarks/results/losses.json --table docs/loss_speed.md` (`make bench`).
 
 - Machine: {cores} cores, {processor}, {threads} threads; {versions}.
