@@ -130,9 +130,10 @@ def _read(name: str) -> Family:
 
 
 def _notes(table: dict[str, Any]) -> LossNotes:
-    return LossNotes(
-        **{name: tuple(item) if isinstance(item, list) else item for name, item in table.items()}
-    )
+    values: dict[str, Any] = {
+        name: tuple(item) if isinstance(item, list) else item for name, item in table.items()
+    }
+    return LossNotes(**values)
 
 
 def _text(name: str) -> str:

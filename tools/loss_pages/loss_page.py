@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnunet_losses import get_loss_spec
+from nnunet_losses import get_loss_spec, list_losses
 from nnunet_losses.notes import empty_rows, family_of, notes_of
 from nnunet_losses.notes.verdict import WORDS, verdict
 from nnunet_losses.trainers.names import PREFIX, Configuration, format_name
 from nnunet_losses.trainers.spelling import spell, squash
 
-from .markdown import cell, number, typeset
+from .markdown import cell, linked, number, typeset
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -131,7 +131,7 @@ def _facts(spec: LossSpec) -> list[str]:
     if spec.regions is not None:
         heads += f", {spec.regions} region at most"
     ranks = "several GPUs give the gradient of one" if spec.joined else "each GPU is for itself"
-    lowest = "depends on the parameters" if spec.minimum is None else f"is {spec.minimum:g}"
+    lowest = "depends on parameters and labels" if spec.minimum is None else f"is {spec.minimum:g}"
     facts = [f"Heads: {heads}. In a distributed training {ranks}. The lowest value {lowest}."]
     maps = ", ".join(f"`{name}`" for name in spec.geometry)
     if spec.begins_on:
@@ -139,5 +139,5 @@ def _facts(spec: LossSpec) -> list[str]:
             f"Its trainer spends the first half of the epochs on [`{spec.begins_on}`]({spec.begins_on}.md), "
             "because this loss does not train from scratch; the trainer's `warmup` changes the share."
         )
-    facts += [spec.advice] if spec.advice else []
+    facts += [linked(spec.advice, list_losses())] if spec.advice else []
     return facts + [text.format(maps=maps) for need, text in _NEEDS.items() if need in spec.needs]
