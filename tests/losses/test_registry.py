@@ -111,7 +111,7 @@ def test_warmup_is_the_last_parameter_of_the_trainer_and_none_of_the_loss(key):
     with pytest.raises(TypeError, match=f"loss '{key}' has no parameter 'warmup'"):
         create_loss(key, warmup=0.5)
     with pytest.raises(
-        ValueError, match="warmup=1.5 is not valid: expected a finite number at least 0 and at"
+        ValueError, match=r"warmup=1.5 is not valid: expected a finite number at least 0 and at"
     ):
         spec.parse_for_trainer({"warmup": 1.5})
 
