@@ -139,7 +139,7 @@ TILING = ("members", 0, "tiling")
     [
         (put("schema_version", value=2), "schema_version"),
         (put("surprise", value=1), "surprise"),
-        (put("reader", value="NibabelIO"), "reader"),
+        (put("reader", value="DicomIO"), "reader"),
         (put(*PLAN, "channels", 0, "normalization", value="MyNormalization"), "normalization"),
         (put(*PLAN, "resampling_image", "order", value=2), "order"),
         (put(*PLAN, "resampling_image", "function", value="os.system"), "function"),

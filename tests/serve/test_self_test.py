@@ -56,6 +56,25 @@ def test_logits_that_are_a_little_off(volume_bundle: Bundle) -> None:
     assert refusal.observed["differing_beyond_margin"] == 0
 
 
+@pytest.mark.parametrize(("precision", "share", "passes"), [
+    ("bfloat16", 3e-3, True), ("bfloat16", 3e-2, False), ("int8", 3e-2, True), ("float32", 3e-3, False),
+])  # fmt: skip
+def test_a_reduced_precision_may_be_further_off(
+    volume_bundle: Bundle, precision: str, share: float, passes: bool
+) -> None:
+    network = Altered(
+        Segmenter(volume_bundle, backend="cpu", threads=1).network(0),
+        lambda logits: logits + share * np.ptp(logits),
+    )
+    network.precision = precision
+    predictor = Predictor(volume_bundle, engine=Segmenter(volume_bundle, networks=[network]))
+    if passes:
+        assert run_self_test(predictor).tile_difference == pytest.approx(share, rel=0.05)
+    else:
+        with pytest.raises(Refusal, match="self-test failed"):
+            run_self_test(predictor)
+
+
 def test_channels_in_another_order(volume_bundle: Bundle) -> None:
     refusal = failure_of(volume_bundle, lambda logits: np.ascontiguousarray(logits[:, ::-1]))
     assert refusal.observed["differing_beyond_margin"] > 0
@@ -76,7 +95,7 @@ def test_logits_of_another_shape(volume_bundle: Bundle) -> None:
 def test_another_mask(volume_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnunet_losses.serve import self_test
 
-    monkeypatch.setattr(self_test, "read_mask", lambda _: np.zeros((3, 3, 3), np.int64))
+    monkeypatch.setattr(self_test, "read_mask", lambda *_, **__: np.zeros((3, 3, 3), np.int64))
     assert "shape" in failure_of(volume_bundle, lambda logits: logits).detail
 
 
