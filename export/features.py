@@ -7,10 +7,14 @@ constants, so that one place alone is blind to brightness and contrast, and the 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import ceil, prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.schema import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOMENTS = (
     Moment.CONVOLUTION_MEAN,
@@ -75,9 +79,8 @@ def _module(network: Any, *, with_stages: bool) -> Any:
         def forward(self, x: Any) -> Any:
             if not with_stages:
                 return (self.network(x),)
-            convolutions, remove = _watch_convolutions(self.network.encoder)
-            skips = self.network.encoder(x)
-            remove()
+            with _last_convolutions(self.network.encoder) as convolutions:
+                skips = self.network.encoder(x)
             stages = zip(convolutions, skips, strict=True)
             features = [torch.cat([*moments(before), *moments(after)], dim=1) for before, after in stages]
             return (self.network.decoder(skips), *features)
@@ -85,7 +88,8 @@ def _module(network: Any, *, with_stages: bool) -> Any:
     return WithFeatures()
 
 
-def _watch_convolutions(encoder: Any) -> tuple[list[Any], Any]:
+@contextmanager
+def _last_convolutions(encoder: Any) -> Iterator[list[Any]]:
     """Keep the output of the last convolution of every stage while the encoder runs."""
     from torch.nn.modules.conv import _ConvNd  # noqa: PLC0415 - the common class of all convolutions
 
@@ -103,4 +107,6 @@ def _watch_convolutions(encoder: Any) -> tuple[list[Any], Any]:
         for module in stage.modules()
         if isinstance(module, _ConvNd)
     ]
-    return outputs, lambda: [handle.remove() for handle in handles]
+    yield outputs
+    for handle in handles:
+        handle.remove()
