@@ -38,7 +38,8 @@ class _ErosionSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, errors: Tensor, valid: Tensor | None, erosions: int, alpha: float) -> Tensor:
         counted = torch.ones_like(errors[:, :1]) if valid is None else valid.to(errors.dtype)
-        maps, weights = errors.flatten(0, 1), counted.expand_as(errors).flatten(0, 1)
+        # In one piece: the gradient of flat maps is added up in place, which a copy would lose.
+        maps, weights = errors.contiguous().flatten(0, 1), counted.expand_as(errors).flatten(0, 1)
         factors = [step**alpha for step in range(1, erosions + 1)]
         if errors.device.type == "cpu":  # each map alone stays in the cache and can stop early
             pairs = zip(torch.split(maps, 1), torch.split(weights, 1), strict=True)

@@ -104,6 +104,20 @@ def test_erosions_and_their_gradient(space, low, masked):
     torch.testing.assert_close(*gradients)
 
 
+def test_erosions_of_turned_maps():
+    """Logits whose axes were swapped hand their strides on to the errors."""
+    errors = probabilities((4, 6, 5), low=0.2)
+    turned = errors.detach().mT.contiguous().mT.requires_grad_()
+    assert not turned.is_contiguous()
+    values = [erosion_sums(item, None, erosions=2, alpha=2) for item in (errors, turned)]
+    gradients = [
+        torch.autograd.grad(*pair)[0]
+        for pair in zip([v.sum() for v in values], (errors, turned), strict=True)
+    ]
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 12.0])

@@ -241,7 +241,8 @@ def test_memory_layout_does_not_matter(case: Case):
     channels_last = logits.detach().contiguous(memory_format=torch.channels_last_3d)
     strided = torch.zeros(*logits.shape[:-1], 10)[..., ::2].copy_(logits.detach())
     spread = torch.zeros(*target.shape[:-1], 10, dtype=target.dtype)[..., ::2].copy_(target)
-    for other in (channels_last, strided):
+    turned = logits.detach().mT.contiguous().mT
+    for other in (channels_last, strided, turned):
         assert not other.is_contiguous()
         leaf = other.requires_grad_()
         value = case.create()(leaf, spread)
