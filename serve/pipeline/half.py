@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGE, OVERFLOW = 2.0**15, 65520.0  # the largest power of two; the smallest magnitude that rounds to infinity
-CHUNK = 2**15  # numbers that are best computed at once: a few such arrays fit into a core's cache
+CHUNK = 2**17  # numbers computed at once: few calls, and the arrays still fit into a cache
 
 _SIGN = 0x8000
 _INFINITE = 0x7C00  # bits of infinity; larger magnitudes are not a number
