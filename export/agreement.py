@@ -33,6 +33,7 @@ def disagreements(
         "head": bundle.head.value,
         "heads": bundle.heads,
         "labels": [label.model_dump(mode="json") for label in bundle.labels],
+        "ignore_label": bundle.ignore_label,
         "postprocessing": [step.model_dump(mode="json") for step in bundle.postprocessing],
     }
     found = list(_differences("", written, _given(members[0].model, steps)))
@@ -70,6 +71,7 @@ def _given(model: ModelFolder, steps: Sequence[KeepLargest]) -> dict[str, Any]:
         "head": description.head(model).value,
         "heads": model.labels.num_segmentation_heads,
         "labels": [label.model_dump(mode="json") for label in description.labels(model)],
+        "ignore_label": model.labels.ignore_label,
         "postprocessing": [step.model_dump(mode="json") for step in steps],
     }
 

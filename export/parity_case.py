@@ -48,6 +48,11 @@ class Overlap:
         return Overlap(self.both + other.both, self.reference + other.reference, self.bundle + other.bundle)
 
     @property
+    def differing(self) -> int:
+        """Voxels that one mask has and the other has not."""
+        return self.reference + self.bundle - 2 * self.both
+
+    @property
     def dice(self) -> float:
         """Dice; 1 where the label is in neither mask.
 

@@ -18,6 +18,7 @@ from .parity_case import compare_case
 from .parity_report import Verification, judge, store
 from .postprocessing import read_postprocessing
 from .reference import Reference
+from .weights import changed_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,13 +49,14 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
 ) -> Verification:
     """Compare a bundle with nnU-Net's own predictor on the CPU (float32), and store the report in the bundle.
 
-    Compared are model.json with the model folders, the preprocessed images, the tiles and each fold's tile
-    logits of every member, and the masks from files to files: for an ensemble with what ``nnUNetv2_ensemble``
-    makes of the predictions, for a cascade with both stages of nnU-Net, and postprocessed as by
-    ``nnUNetv2_apply_postprocessing``. It passes where model.json agrees, preprocessed images and tile logits
-    differ by no more than their tolerance, no voxel differs whose two best logits (nnU-Net's, on the image's
-    own grid) are more than 0.1 apart, and each label's Dice between the two masks, pooled over all cases, is
-    at least 0.9999.
+    Compared are model.json with the model folders, the weights with the checkpoints (bit by bit), the
+    preprocessed images, the tiles and each fold's tile logits of every member, and the masks from files to
+    files: for an ensemble with what ``nnUNetv2_ensemble`` makes of the predictions, for a cascade with both
+    stages of nnU-Net, and postprocessed as by ``nnUNetv2_apply_postprocessing``. It passes where model.json
+    and weights agree, preprocessed images and tile logits differ by no more than their tolerance, no voxel
+    differs whose two best logits (nnU-Net's, on the image's own grid) are more than 0.1 apart, and each
+    label's Dice between the two masks, pooled over all cases, is at least 0.9999, or at most one voxel in
+    each case differs.
 
     Args:
         bundle_path: folder or zip.
@@ -95,7 +97,7 @@ def verify_bundle(  # noqa: PLR0913 - the command's options, by keyword
             progress(case.name, index, len(cases))
         results.append(compare_case(case, segmenter, reference, tile_tolerance=tolerance))
     engine = f"{segmenter.provider}, {segmenter.precision}"
-    differing = disagreements(bundle.description, members, steps)
+    differing = [*disagreements(bundle.description, members, steps), *changed_weights(bundle, members)]
     verification = Verification(judge(results, backend=engine, disagreements=differing), tuple(results))
     if write and segmenter.precision == Precision.FLOAT32:
         store(Path(bundle_path), bundle, verification, tile_tolerance=tolerance)

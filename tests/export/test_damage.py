@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from nnunet_losses.export.errors import CheckpointMismatch
+from nnunet_losses.export.parity_case import CaseParity, Overlap
+from nnunet_losses.export.parity_report import judge
 from nnunet_losses.export.verify import verify_bundle
 from nnunet_losses.serve.bundle import Bundle, file_sha256, write_sums
 from nnunet_losses.serve.errors import Code, Refusal
@@ -21,7 +23,7 @@ def change_description(bundle, change):
     write_sums(bundle)
 
 
-def change_weight(bundle):
+def change_weight(bundle, change=lambda values: values.flat[0] + np.abs(values).max()):
     import onnx
     from onnx import numpy_helper
 
@@ -29,7 +31,7 @@ def change_weight(bundle):
     model = onnx.load(path)
     kernel = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 5)
     values = numpy_helper.to_array(kernel).copy()
-    values.flat[0] += np.abs(values).max()
+    values.flat[0] = change(values)
     kernel.CopyFrom(numpy_helper.from_array(values, kernel.name))
     onnx.save(model, path)
     change_description(bundle, lambda _, member: member["folds"][0].update(sha256=file_sha256(path)))
@@ -49,6 +51,12 @@ def test_one_changed_weight_fails(plain):
     assert json.loads((plain.bundle / "parity.json").read_text())["parity"]["passed"] is False
 
 
+def test_one_changed_bit_of_a_weight_fails(plain):
+    change_weight(plain.bundle, lambda values: np.nextafter(values.flat[0], np.float32(np.inf)))
+    (failure,) = verify(plain).parity.failures
+    assert "fold_0.onnx has other weights than its checkpoint: decoder.encoder.stages.0" in failure
+
+
 CHANGES = {
     "normalisation": lambda _, m: m["preprocessing"]["channels"][0].update(normalization="NoNormalization"),
     "spacing": lambda _, m: m["preprocessing"].update(spacing=[1.0, 1.0, 1.2]),
@@ -57,6 +65,7 @@ CHANGES = {
     "transposition": lambda _, m: m["preprocessing"].update(transpose_forward=[1, 0, 2]),
     "step size": lambda _, m: m["tiling"].update(step_size=0.9),
     "a mirror axis": lambda _, m: m["tiling"].update(mirror_axes=[0, 1]),
+    "ignore label": lambda content, _: content.update(ignore_label=9),
     "patch size": lambda _, m: m["tiling"].update(patch_size=[16, 16, 16]),
 }
 
@@ -67,7 +76,8 @@ def test_one_changed_field_fails(plain, change):
     parity = verify(plain).parity
     assert not parity.passed
     assert "model.json has" in parity.failures[0]
-    if change != "step size":  # these small images have the same tiles either way
+    # these small images have the same tiles either way, and an ignored label is never predicted
+    if change not in ("step size", "ignore label"):
         assert len(parity.failures) > 1
 
 
@@ -85,3 +95,11 @@ def test_another_checkpoint_is_named_and_nothing_stored(plain):
     with pytest.raises(CheckpointMismatch, match="Fold 0 is another checkpoint"):
         verify(plain)
     assert file_sha256(plain.bundle / "SHA256SUMS") == before
+
+
+@pytest.mark.parametrize(("differing", "passed"), [(1, True), (2, False)])
+def test_one_undecided_voxel_of_a_small_label_is_no_failure(differing, passed):
+    overlap = Overlap(both=1000, reference=1000, bundle=1000 + differing)
+    case = CaseParity("case", voxels=9000, differing_voxels=differing, overlaps={"lesion": overlap})
+    assert overlap.dice < 0.9999
+    assert judge([case], backend="cpu").passed is passed
