@@ -69,7 +69,7 @@ class Row:
     training_loss: tuple[float, ...]  # per epoch
     validation_dice: float
     test_cases: int
-    test_dice: float | None  # over the cases with a reference that is not empty
+    test_dice: float | None  # mean over labels and the cases that have them
     empty_cases: int
     empty_cases_painted: int
 
@@ -144,16 +144,21 @@ def training_losses(model: Path) -> tuple[float, ...]:
 
 
 def score(masks: Path, references: Path, ending: str) -> tuple[int, float | None, int, int]:
-    """Cases, mean Dice of the foreground over cases with a lesion, lesion-free cases, and those painted."""
+    """Cases; mean Dice of the labels over cases with any; cases without any; and those of them painted."""
     dice, empty, painted = [], 0, 0
     for reference_file in sorted(references.glob(f"*{ending}")):
-        reference = read_mask(reference_file) > 0
-        mask = read_mask(masks / reference_file.name) > 0
-        if reference.any():
-            dice.append(2 * np.count_nonzero(mask & reference) / (mask.sum() + reference.sum()))
+        reference, mask = read_mask(reference_file), read_mask(masks / reference_file.name)
+        labels = [int(value) for value in np.unique(reference) if value]
+        if labels:
+            dice.append(np.mean([overlap(mask == value, reference == value) for value in labels]))
         else:
             empty, painted = empty + 1, painted + bool(mask.any())
     return len(dice) + empty, float(np.mean(dice)) if dice else None, empty, painted
+
+
+def overlap(mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
+    """Dice of two masks of which one at least is not empty."""
+    return float(2 * np.count_nonzero(mask & reference) / (mask.sum() + reference.sum()))
 
 
 def walk(runs: Runs, dataset: Dataset, paper: str, trainer: str) -> Row:
