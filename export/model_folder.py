@@ -92,8 +92,8 @@ class ModelFolder:
         return Reason(
             f"Network {self.configuration.network_arch_class_name}, built by {self.first.trainer}, cannot be "
             f"built here ({type(error).__name__}: {_first_lines(str(error))}).",
-            "Install the package that defines it, in the version of the training; 'nnunet-losses doctor' says "
-            "what else may be broken here.",
+            "Install the package that defines it, in the version of the training; 'nnunet-losses doctor' "
+            "says what else may be broken here.",
         )
 
     def _architecture(self) -> Any:
