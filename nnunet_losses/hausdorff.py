@@ -137,8 +137,8 @@ class DiceHausdorffLoss(SpatialLoss):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.register_buffer("dice_weight", torch.ones((), dtype=torch.float64))
-        self.register_buffer("totals", torch.zeros(2, dtype=torch.float64))  # of Hausdorff and of Dice
+        self.register_buffer("dice_weight", torch.ones(()))
+        self.register_buffer("totals", torch.zeros(2))  # of Hausdorff and of Dice
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -166,7 +166,7 @@ class DiceHausdorffLoss(SpatialLoss):
 
     def record(self, hausdorff: Tensor, dice: Tensor) -> None:
         """Add the values of one training step to those of the epoch, without waiting for the device."""
-        values = torch.stack([hausdorff, dice]).detach().double()
+        values = torch.stack([hausdorff, dice]).detach().float()
         self.totals = self.totals.to(values.device) + values
 
     def _take_ratio(self) -> None:

@@ -21,7 +21,7 @@ class _SegmentSums(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, segments: Segments) -> Tensor:
         ctx.segments = segments
         batch, maps, slices = values.shape[:3]
-        rows = values.double().reshape(batch * maps * slices, -1)
+        rows = values.to(_widest(values)).reshape(batch * maps * slices, -1)
         sums = rows.new_zeros(len(rows), segments.count).scatter_add_(1, segments.rows, rows)
         return sums.view(batch, maps, slices, -1).sum(2).to(values.dtype)
 
@@ -29,6 +29,11 @@ class _SegmentSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.segments.spread(gradients[0]), None
+
+
+def _widest(values: Tensor) -> torch.dtype:
+    """Double precision, which Apple's GPUs have not."""
+    return values.dtype if values.device.type == "mps" else torch.float64
 
 
 class _SegmentMaxima(torch.autograd.Function):
