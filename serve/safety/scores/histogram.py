@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from .gaussian import Gaussian
+from .observation import LEVELS
 from .score import nested, require_cases, unnested
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 BINS = 64
 EXPLAINED = 0.99  # share of the variance in the principal components
-NOISE = 0.01  # variance of a log-count that is nothing but counting: 100 voxels are 100 +- 10
+EXPECTED = LEVELS / BINS  # count of a bin on average
+# Smallest variance of a log-count: counting gives 64 +- 8, and the logarithm's slope there is 1 / 128.
+NOISE = EXPECTED / (2 * EXPECTED) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,10 @@ def quantile_edges(values: Floats) -> Floats:
 
 
 def log_counts(values: Floats, edges: Sequence[Floats]) -> Floats:
-    """Logarithm of 1 + the number of values in each bin, below and above all, channel after channel.
+    """Logarithm of 1 + count / expected count of each bin, below and above all, channel after channel.
+
+    A logarithm of the bare counts would make a dozen values where none were before as strange as a thousand:
+    bright specks in an image of the usual kind.
 
     Args:
         values: (channels, values), ascending.
@@ -115,12 +121,12 @@ def log_counts(values: Floats, edges: Sequence[Floats]) -> Floats:
 
     Example:
         >>> values, edges = np.array([[0.0, 1.0, 1.0, 7.0]]), np.array([1.0, 2.0, 3.0])
-        >>> np.expm1(log_counts(values, [edges])).round().tolist()
+        >>> (EXPECTED * np.expm1(log_counts(values, [edges]))).round().tolist()
         [1.0, 2.0, 0.0, 1.0]
     """
     counts = []
     for channel, borders in zip(values, edges, strict=True):
         below = np.searchsorted(channel, borders, side="left")
         counts.append(np.diff(below, prepend=0, append=channel.size))
-    logarithms: Floats = np.log1p(np.concatenate(counts))
+    logarithms: Floats = np.log1p(np.concatenate(counts) / EXPECTED)
     return logarithms
