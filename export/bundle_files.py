@@ -47,11 +47,13 @@ def whole_or_nothing(target: Path, *, overwrite: bool) -> Iterator[Path]:
 def _require_free(target: Path, *, overwrite: bool) -> None:
     if not target.exists():
         return
-    if not overwrite:
-        raise ExportError(f"{target} exists. Pass --overwrite to replace it, or choose another name.")
     is_bundle = target.is_file() if target.suffix == ".zip" else (target / DESCRIPTION).is_file()
     if not is_bundle and not (target.is_dir() and not any(target.iterdir())):
-        raise ExportError(f"{target} exists and is no bundle: it is not overwritten. Choose another name.")
+        is_model = (target / "plans.json").is_file()
+        remedy = "Name the bundle behind the model folders." if is_model else "Choose another name."
+        raise ExportError(f"{target} exists and is no bundle: it is not overwritten. {remedy}")
+    if not overwrite:
+        raise ExportError(f"{target} exists. Pass --overwrite to replace it, or choose another name.")
 
 
 def _put_in_place(content: Path, target: Path, scratch: Path) -> None:

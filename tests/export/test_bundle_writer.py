@@ -138,3 +138,11 @@ def test_flat_images_are_told_by_the_fingerprint(tmp_path):
     fingerprint["shapes_after_crop"][0][0] = 5
     (folder / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
     assert not has_flat_images(read_model_folder(folder))
+
+
+def test_a_model_folder_is_never_taken_for_the_bundle(tmp_path):
+    one, two = (write_model_folder(tmp_path / name) for name in ("one", "two"))
+    for overwrite in (False, True):
+        with pytest.raises(ExportError, match="Name the bundle behind the model folders"):
+            export_bundle(one, two, overwrite=overwrite)
+    assert (two / "plans.json").is_file()
