@@ -36,6 +36,10 @@ FAR = {
     "blur": ("features.global",),
 }
 
+# two channels that change places correlate as before, and have histograms that are much alike: one score sees
+# it, but not so far off that it stands out among the largest of all scores
+NEAR = {"swapped_channels"}
+
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
@@ -62,7 +66,8 @@ def test_far_damages_are_stranger_than_all_clean_phantoms(key: str, scorer: Scor
         scores = dict(zip(scorer.names, scorer(damaged(key, seed)), strict=True))
         for name in FAR[key]:
             assert scores[name] > pool[:, scorer.names.index(name)].max(), (key, name)
-        assert combined(np.array(list(scores.values())), pool).p == 1 / (POOL + 1), key
+        if key not in NEAR:
+            assert combined(np.array(list(scores.values())), pool).p == 1 / (POOL + 1), key
 
 
 def test_clean_phantoms_are_not_strange(scorer: Scorer, pool: np.ndarray) -> None:
