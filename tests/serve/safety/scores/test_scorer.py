@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FITTED, POOL, DAMAGED = 60, 30, 4
+# Not among them: channels that change places. They correlate as before, and the phantom's are much alike.
 FAR = {
     "white_noise": ("features.global", "features.foreground"),
     "clouds": ("features.global",),
@@ -27,7 +28,6 @@ FAR = {
     "unit_range": ("histogram.raw",),
     "inversion": ("histogram.raw", "histogram.preprocessed"),
     "doubled_channel": ("channels.correlation",),
-    "swapped_channels": ("histogram.raw",),  # they correlate as before
     "spacing": ("geometry.spacing", "geometry.extent"),
     "crop_field": ("geometry.extent",),
     "flip_x_told": ("geometry.orientation",),
@@ -35,10 +35,6 @@ FAR = {
     "noise": ("features.global",),
     "blur": ("features.global",),
 }
-
-# two channels that change places correlate as before, and have histograms that are much alike: one score sees
-# it, but not so far off that it stands out among the largest of all scores
-NEAR = {"swapped_channels"}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +62,7 @@ def test_far_damages_are_stranger_than_all_clean_phantoms(key: str, scorer: Scor
         scores = dict(zip(scorer.names, scorer(damaged(key, seed)), strict=True))
         for name in FAR[key]:
             assert scores[name] > pool[:, scorer.names.index(name)].max(), (key, name)
-        if key not in NEAR:
-            assert combined(np.array(list(scores.values())), pool).p == 1 / (POOL + 1), key
+        assert combined(np.array(list(scores.values())), pool).p == 1 / (POOL + 1), key
 
 
 def test_clean_phantoms_are_not_strange(scorer: Scorer, pool: np.ndarray) -> None:
