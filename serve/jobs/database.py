@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LOCK = 0x6E6E55  # PostgreSQL's advisory lock of all writers; any constant number does
 _POSTGRESQL = "postgresql+psycopg"
+_SNAPSHOT: Any = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _SCHEMES = {"sqlite": "sqlite+pysqlite", "postgresql": _POSTGRESQL, "postgres": _POSTGRESQL}
 
 
@@ -50,8 +51,13 @@ class Database:
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         with _translated():
             self._engine = self._open_sqlite(parsed) if self._is_sqlite else self._open_postgresql(parsed)
-        with self.writing() as connection:
-            create_schema(connection)
+            self._reader = self._engine if self._is_sqlite else self._engine.execution_options(**_SNAPSHOT)
+        try:
+            with self.writing() as connection:
+                create_schema(connection)
+        except JobRefusal:
+            self.close()
+            raise
 
     def _open_sqlite(self, url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": self._patience})
@@ -78,8 +84,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that only reads; it never waits for a writer."""
-        with _translated(), self._engine.connect() as connection, connection.begin():
+        """Open a transaction that only reads, at one point in time; it never waits for a writer."""
+        with _translated(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
