@@ -45,7 +45,7 @@ class Neighbours:
 
     pooling: Pooling
     standard: Standard | None
-    bank: Floats
+    bank: NDArray[np.float32]
 
     @classmethod
     def fit(cls, observations: Sequence[Observation], *, pooling: Pooling) -> Self:
@@ -56,10 +56,10 @@ class Neighbours:
         """
         known = _known(observations, pooling)
         if not known:
-            return cls(pooling, None, np.empty((0, 0)))
+            return cls(pooling, None, np.empty((0, 0), np.float32))
         standard = Standard.of(known)
         bank = np.stack([standard(features) for features in known]) * standard.stage_weights
-        return cls(pooling, standard, bank)
+        return cls(pooling, standard, bank.astype(np.float32))
 
     def score(self, observation: Observation) -> float:
         """Distance to the k-th nearest known case.
@@ -70,7 +70,7 @@ class Neighbours:
         features = getattr(observation, self.pooling)
         if features is None or self.standard is None:
             return float("nan")
-        vector = self.standard(features) * self.standard.stage_weights
+        vector = (self.standard(features) * self.standard.stage_weights).astype(np.float32)
         return kth_smallest(np.linalg.norm(self.bank - vector, axis=1), neighbours(len(self.bank)))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -143,7 +143,7 @@ def neighbours(cases: int) -> int:
     return min(NEIGHBOURS, max(1, cases // CASES_PER_NEIGHBOUR))
 
 
-def kth_smallest(distances: Floats, k: int) -> float:
+def kth_smallest(distances: NDArray[np.floating[Any]], k: int) -> float:
     """Return the k-th smallest, counted from 1.
 
     Example:
