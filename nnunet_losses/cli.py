@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "nnunet_losses.export.commands:verify_command",
     "predict": "nnunet_losses.serve.commands:predict_command",
     "inspect": "nnunet_losses.serve.commands:inspect_command",
+    "evaluate": "nnunet_losses.serve.metrics.commands:evaluate_command",
     "bench": "nnunet_losses.serve.bench_commands:bench_command",
     "serve": "nnunet_losses.serve.http.commands:serve_command",
 }

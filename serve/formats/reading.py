@@ -124,7 +124,7 @@ def _compare(first: tuple[str, Decoded], other: tuple[str, Decoded]) -> list[tup
 
 
 def _displacement_warning(names: tuple[str, str], one: Decoded, two: Decoded) -> tuple[str, str]:
-    distance = _displacement(one.geometry, two.geometry, one.data.shape[1:])
+    distance = displacement(one.geometry, two.geometry, one.data.shape[1:])
     if distance > DISPLACEMENT_LIMIT:
         raise Refusal(
             Code.CONTRACT_GEOMETRY_MISMATCH,
@@ -139,7 +139,7 @@ def _displacement_warning(names: tuple[str, str], one: Decoded, two: Decoded) ->
     return ("input.geometry_differs", sentence)
 
 
-def _displacement(one: Geometry, two: Geometry, shape: tuple[int, ...]) -> float:
+def displacement(one: Geometry, two: Geometry, shape: tuple[int, ...]) -> float:
     """Largest distance between corresponding corners, along an axis of the first, in its voxels."""
     corners = np.array(list(product(*((0, size - 1) for size in shape[::-1][: one.dimension]))), dtype=float)
     apart = _positions(corners, two) - _positions(corners, one)

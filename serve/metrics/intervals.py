@@ -91,10 +91,10 @@ class Bootstrap:
         infinite = np.isinf(parts)
         finite = np.where(infinite, 0.0, parts)
         with np.errstate(invalid="ignore", divide="ignore"):
-            drawn = (self._weights @ finite) / (self._weights @ wholes)
+            drawn = (self.weights @ finite) / (self.weights @ wholes)
             value = np.sum(parts) / np.sum(wholes) if np.any(wholes) else math.nan
-        drawn[(self._weights @ infinite) > 0] = math.inf
-        return self._estimate(float(value), drawn, int(np.count_nonzero(wholes)))
+        drawn[(self.weights @ infinite) > 0] = math.inf
+        return self.estimate(float(value), drawn, int(np.count_nonzero(wholes)))
 
     def auroc(self, scores: NDArray[np.float64], present: NDArray[np.bool_]) -> Estimate:
         """Area under the ROC curve of scores (cases,), with an interval; NaN scores are left out."""
@@ -102,20 +102,21 @@ class Bootstrap:
         known = ~np.isnan(scores)
         positives, negatives = known & present, known & ~present
         wins = _wins(scores[positives], scores[negatives])
-        of_positives, of_negatives = self._weights[:, positives], self._weights[:, negatives]
+        of_positives, of_negatives = self.weights[:, positives], self.weights[:, negatives]
         pairs = of_positives.sum(axis=1) * of_negatives.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             drawn = ((of_positives @ wins) * of_negatives).sum(axis=1) / pairs
-        return self._estimate(auroc(scores, present), drawn, int(np.count_nonzero(known)))
+        return self.estimate(auroc(scores, present), drawn, int(np.count_nonzero(known)))
 
     @cached_property
-    def _weights(self) -> NDArray[np.float64]:
+    def weights(self) -> NDArray[np.float64]:
         """How often each case (column) was drawn in each resample (row)."""
         generator = np.random.default_rng(self.seed)
         chances = np.full(self.cases, 1 / max(self.cases, 1))
         return generator.multinomial(self.cases, chances, size=self.resamples).astype(np.float64)
 
-    def _estimate(self, value: float, drawn: NDArray[np.float64], n: int) -> Estimate:
+    def estimate(self, value: float, drawn: NDArray[np.float64], n: int) -> Estimate:
+        """Give a figure the interval of figures (resamples,) that were drawn; NaN does not count."""
         drawn = drawn[~np.isnan(drawn)]  # a resample without any case that counts says nothing
         if math.isnan(value) or not drawn.size:
             return Estimate(value, math.nan, math.nan, n)

@@ -50,10 +50,14 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels to evaluate, and the value of the reference where nothing is evaluated."""
+    """Labels to evaluate, and the value of the reference where nothing is evaluated.
+
+    ``complete``: masks hold no other values.
+    """
 
     labels: tuple[Label, ...]
     ignore: int | None = None
+    complete: bool = False
 
     def __post_init__(self) -> None:
         names = [label.name for label in self.labels]
@@ -97,7 +101,8 @@ class LabelSet:
         ignore = declared.get(IGNORE)
         if ignore is not None and not _is_integer(ignore):
             raise ValueError(f"the ignore label is {ignore!r}; it is one integer")
-        return LabelSet(tuple(label for label in labels if set(label.members) != {BACKGROUND}), ignore)
+        foreground = tuple(label for label in labels if set(label.members) != {BACKGROUND})
+        return LabelSet(foreground, ignore, complete=True)
 
     @staticmethod
     def of_options(options: Iterable[str], ignore: int | None = None) -> LabelSet:
