@@ -5,6 +5,7 @@ Every function runs inside a transaction of ``Database``; those that change some
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from .tables import ACCEPTED, EVENTS, JOBS, REQUEUED, TOTALS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Select
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def new_token() -> str:
@@ -41,7 +44,8 @@ def get_job(connection: Connection, job_id: str) -> Job:
     Raises:
         JobRefusal: ``job.unknown``.
     """
-    job = find_job(connection, select(JOBS).where(JOBS.c.id == job_id))
+    is_possible = _ID.fullmatch(job_id) is not None  # PostgreSQL fails at texts with a zero character
+    job = find_job(connection, select(JOBS).where(JOBS.c.id == job_id)) if is_possible else None
     if job is not None:
         return job
     raise JobRefusal(

@@ -21,9 +21,12 @@ from nnunet_losses.serve.jobs.worker import Runner, Worker, WorkerTiming
 from .helpers import LIMITS, submit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nnunet_losses.serve.jobs.artifacts import FolderStore
     from nnunet_losses.serve.jobs.leases import LeaseDesk
     from nnunet_losses.serve.jobs.queue import JobQueue
+    from nnunet_losses.serve.jobs.records import Artifact, Job, Lease
 
     from .helpers import FakeClock
 
@@ -272,6 +275,32 @@ def test_locked_database_is_waited_for(bench: Bench) -> None:
 
     assert bench.worker(run).run_once() is not None
     assert len(bench.queue.artifacts(job_id)) == 1
+
+
+class Forgetful:
+    """A desk whose database takes the end of a job, and breaks before it says so."""
+
+    def __init__(self, desk: LeaseDesk) -> None:
+        self._desk = desk
+        self._said = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._desk, name)
+
+    def succeed(self, lease: Lease, artifacts: Sequence[Artifact]) -> Job:
+        job = self._desk.succeed(lease, artifacts)
+        if self._said:
+            return job
+        self._said = True
+        raise JobRefusal(JobCode.STORAGE_UNAVAILABLE, "Connection lost.", remedy="Wait.")
+
+
+def test_artifacts_stay_if_the_answer_to_the_commit_is_lost(bench: Bench) -> None:
+    job_id = submit(bench.queue)
+    bench.desk = Forgetful(bench.desk)  # type: ignore[assignment] # stands in for it
+    bench.worker(write_mask).run_once()
+    assert bench.queue.get(job_id).state is JobState.SUCCEEDED
+    bench.store.open(bench.queue.artifact(job_id, "mask")).close()
 
 
 def test_loop_outlives_the_database(bench: Bench) -> None:
