@@ -78,7 +78,8 @@ class Database:
 
     def _open_postgresql(self, url: URL) -> Engine:
         patience = f"{int(self._patience * 1000)}ms"
-        options = f"-c lock_timeout={patience} -c idle_in_transaction_session_timeout=60s"
+        given = url.query.get("options", "")  # of the operator: a search_path, for example
+        options = f"-c lock_timeout={patience} -c idle_in_transaction_session_timeout=60s {given}"
         arguments = {"options": options, "connect_timeout": max(2, int(self._patience))}
         return create_engine(url, connect_args=arguments, pool_pre_ping=True)
 

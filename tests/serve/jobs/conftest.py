@@ -14,7 +14,7 @@ from nnunet_losses.serve.jobs.queue import JobQueue
 
 from ...conftest import require
 from .helpers import LIMITS, FakeClock
-from .postgresql import create_database, find_programs, running_server
+from .postgresql import create_schema, find_programs, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,10 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
+    """The URL of a database, or schema, without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/jobs.sqlite"
-    return create_database(request.getfixturevalue("postgresql"), f"test_{next(_numbers)}")
+    return create_schema(request.getfixturevalue("postgresql"), f"test_{next(_numbers)}")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def unprivileged() -> dict[str, Any]:
 
 @contextmanager
 def running_server(programs: Path) -> Iterator[str]:
-    """Give the URL of a running server, without a database's name."""
+    """Give the URL of a running server."""
     identity = unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="jobs-pg-"))  # short: a socket's path has at most 107 bytes
     if identity:
@@ -54,11 +54,11 @@ def running_server(programs: Path) -> Iterator[str]:
         with (folder / "log").open("w") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **identity)
         try:
-            url = f"postgresql://tester@/{{name}}?host={folder}"
-            _wait_until_ready(server, url.format(name="postgres"), folder / "log")
+            url = f"postgresql://tester@/postgres?host={folder}"
+            _wait_until_ready(server, url, folder / "log")
             yield url
         finally:
-            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            server.send_signal(signal.SIGQUIT)  # at once: the data are thrown away
             server.wait(timeout=30)
     finally:
         shutil.rmtree(folder)
@@ -79,10 +79,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> N
             return
 
 
-def create_database(url: str, name: str) -> str:
-    """Make an empty database; give its URL."""
+def create_schema(url: str, name: str) -> str:
+    """Make an empty schema, which is quicker than a database; give a URL that leads there."""
     import psycopg
 
-    with psycopg.connect(url.format(name="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-    return url.format(name=name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+    return f"{url}&options=-csearch_path%3D{name}"
