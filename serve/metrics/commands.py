@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .summary import LabelSummary
 
 
+LISTED = 20  # problems on the screen
+
+
 class ConnectivityName(StrEnum):
     """Which neighbours join a lesion."""
 
@@ -233,6 +236,8 @@ def _list(problems: Sequence[Problem]) -> None:
     from rich.markup import escape
 
     console = Console(stderr=True)
-    for problem in problems:
+    for problem in problems[:LISTED]:
         words = f"{escape(problem.case)} [yellow]{problem.code}[/]: {escape(problem.detail)}"
         console.print(words, soft_wrap=True)
+    if len(problems) > LISTED:
+        console.print(f"... and {len(problems) - LISTED} more; --json lists all.")

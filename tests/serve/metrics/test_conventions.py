@@ -9,6 +9,7 @@ import pytest
 
 from nnunet_losses.serve.metrics import CONVENTIONS, Matching, Metric, Settings, evaluate_masks
 
+from ...conftest import ROOT
 from .masks import BRIDGE, CORNER, EMPTY, FAR, FAR_PART, SECOND, SHIFTED, SPECK, boxes
 
 LESION = boxes(CORNER)
@@ -158,3 +159,17 @@ def test_as_panoptica(threshold, case):
 def test_no_panoptic_quality_without_pairs(convention, pair):
     result = evaluate_masks(*pair, spacing=(1, 1, 1), settings=Settings(matching=Matching.OVERLAP))
     assert np.isnan(result.value(Metric.PANOPTIC_QUALITY, convention))
+
+
+def test_the_page_shows_the_table():
+    """docs/metrics.md: both empty, reference empty, prediction empty; bold where the source says so."""
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for convention in CONVENTIONS.values():
+        cells = [_cell(convention.rules[metric]) for metric in Metric]
+        assert f"| `{convention.name}` | {' | '.join(cells)} |" in page
+
+
+def _cell(rule):
+    values = (rule.both_empty, rule.reference_empty, rule.prediction_empty)
+    text = " ".join("–" if np.isnan(value) else "∞" if value == inf else f"{value:g}" for value in values)
+    return f"**{text}**" if rule.stated else text
