@@ -165,7 +165,7 @@ CONVENTIONS: Mapping[str, Convention] = {
         Convention(
             "brats",
             "Both empty: 1, HD95 0. One empty: 0, HD95 374.",
-            "BraTS 2023, https://arxiv.org/abs/2305.09011; 374 mm is the diagonal of its images",
+            "BraTS 2023, https://github.com/rachitsaluja/BraTS-2023-Metrics; 374 mm: its images' diagonal",
             _rules(_REWARDED, dice=_REWARDED, hd95=Rule(0, 374, 374)),
         ),
         Convention(

@@ -118,7 +118,7 @@ def test_a_figure_that_nobody_measured_is_none(summary):
 
 @pytest.mark.parametrize(
     ("successes", "cases", "low", "high"),
-    [  # R 4: binom.test(successes, cases)$conf.int
+    [  # scipy.stats.binomtest(successes, cases).proportion_ci(method="exact"), SciPy 1.17.1
         (0, 20, 0, 0.1684335),
         (9, 20, 0.2305779, 0.6847219),
         (20, 20, 0.8315665, 1),
