@@ -55,6 +55,8 @@ print("FOUND" + json.dumps({
     "own": own,
     "joined": {name: value.tolist() for name, value in state.items()},
 }))
+distributed.barrier()
+distributed.destroy_process_group()  # or the group's threads may end the process with an abort
 """
 
 
