@@ -186,7 +186,7 @@ class Segmenter:
         assert found.frame is not None, "votes have a frame"
         description, votes = self.bundle.description, list(found.votes.values())
         if len(votes) == 1:
-            cropped = self.stages[next(iter(found.votes))].label(votes[0])
+            cropped = self.stages[next(iter(found.votes))].label(votes[0], found.warnings)
         else:
             cropped = average_mask([vote.on_host() for vote in votes], description)
         mask = found.frame.whole(cropped)
@@ -264,7 +264,7 @@ class _Election:
             found.features, found.frame = stitched.features, stage.frame(preprocessed)
         if self._precedes(member):
             start = perf_counter()
-            self._masks[member.name] = stage.mask(stitched.logits, preprocessed)
+            self._masks[member.name] = stage.mask(stitched.logits, preprocessed, found.warnings)
             found.spend("labels", perf_counter() - start)
 
     def _previous(self, member: Member) -> PreviousStage | None:

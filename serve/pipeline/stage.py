@@ -38,6 +38,10 @@ _WITHOUT_CUPY = (
     "gpu.copies",
     "CuPy is not installed or finds no GPU: every tile was copied to the GPU and back, which is slower.",
 )
+_LABELS_ON_HOST = (
+    "gpu.labels_on_host",
+    "The GPU has no memory left to resample the logits: labels were decided on the processor, more slowly.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +165,20 @@ class Stage:
         forward = self.member.preprocessing.transpose_forward
         return Frame(preprocessed.uncropped_shape, preprocessed.box, forward)
 
-    def mask(self, logits: NDArray[Any], preprocessed: Preprocessed) -> NDArray[Any]:
+    def mask(
+        self, logits: NDArray[Any], preprocessed: Preprocessed, warnings: list[tuple[str, str]] | None = None
+    ) -> NDArray[Any]:
         """Decide for labels on the image's own grid, (z, y, x)."""
         vote = self.vote(logits, preprocessed)
-        return self.frame(preprocessed).whole(self.label(vote))
+        return self.frame(preprocessed).whole(self.label(vote, [] if warnings is None else warnings))
 
-    def label(self, vote: Vote) -> NDArray[Any]:
-        """Decide for labels on the cropped grid, where the logits lie."""
+    def label(self, vote: Vote, warnings: list[tuple[str, str]]) -> NDArray[Any]:
+        """Decide for labels on the cropped grid, where the logits lie.
+
+        Args:
+            vote: with logits in the host's or the GPU's memory.
+            warnings: where a step down is added, as (code, message).
+        """
         if isinstance(vote.logits, np.ndarray):
             return label_mask(vote.logits, vote.resize, self._description, threads=self._threads)
         arrays = device_arrays(self.network(0))
@@ -176,4 +187,5 @@ class Stage:
             with arrays.memory():
                 return gpu_label_mask(vote.logits, vote.resize, self._description, arrays)
         except OutOfDeviceMemory:  # the same labels, more slowly
+            warnings.append(_LABELS_ON_HOST)
             return label_mask(arrays.host(vote.logits), vote.resize, self._description, threads=self._threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -205,6 +206,37 @@ def test_a_whole_bundle(name: str, request: pytest.FixtureRequest, monkeypatch: 
     for feature, values in plain.features.items():
         np.testing.assert_allclose(bound.features[feature], values, atol=1e-4)
     assert bound.warnings == ()
+
+
+class DeviceArray:
+    """Logits that are not in the host's memory."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+
+class FullDevice(Arrays):
+    """A device without room for labels."""
+
+    def host(self, array: Any) -> np.ndarray:
+        return array.values if isinstance(array, DeviceArray) else array
+
+
+def test_labels_move_to_the_host_and_say_so(volume_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter(volume_bundle, backend="cpu", threads=1)
+    image = make_image(draw((1, 8, 16, 8)), (1.2, 1.0, 0.8))
+    expected, found = segmenter.segment(image), segmenter.vote(image)
+    for name, vote in found.votes.items():
+        found.votes[name] = replace(vote, logits=DeviceArray(vote.logits))
+
+    def full(*_: Any) -> None:
+        raise OutOfDeviceMemory("no room for labels")
+
+    monkeypatch.setattr(stage, "device_arrays", lambda _: FullDevice(np))
+    monkeypatch.setattr(stage, "gpu_label_mask", full)
+    made = segmenter.conclude(found)
+    np.testing.assert_array_equal(made.mask, expected.mask)
+    assert [code for code, _ in made.warnings] == ["gpu.labels_on_host"]
 
 
 def test_binding_writes_where_it_is_told(volume_bundle: Bundle) -> None:
