@@ -9,7 +9,7 @@ from nnunet_losses.serve.schema import Head
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nnunet_losses.serve.schema import Member, ModelDescription
+    from nnunet_losses.serve.schema import Member, ModelDescription, Variant
 
 _RULES = {
     Head.SOFTMAX: "Every voxel gets the label with the largest logit.",
@@ -46,8 +46,8 @@ def model_card(model: ModelDescription) -> str:
     Args:
         model: the bundle's description; the card says nothing that is not in it.
     """
-    sections = (_summary, _inputs, _outputs, _training, _parity, _limits)
-    return "\n\n".join(section(model) for section in sections) + "\n"
+    sections = (_summary, _inputs, _outputs, _training, _parity, _variants, _limits)
+    return "\n\n".join(text for section in sections if (text := section(model))) + "\n"
 
 
 def _summary(model: ModelDescription) -> str:
@@ -186,6 +186,30 @@ def _parity(model: ModelDescription) -> str:
     verdict = f"**{'Passed' if known.passed else 'FAILED'}** on {known.created}: {known.backend} against"
     head = ["## Parity with nnU-Net", "", f"{verdict} {known.reference}.", ""]
     return "\n".join([*head, *(f"- {line}" for line in lines)])
+
+
+def _variants(model: ModelDescription) -> str:
+    """What each reduced precision changed on its owner's images; nothing where there is none."""
+    if not model.variants:
+        return ""
+    rows = [
+        f"| {variant.precision} | {_proof(variant)} | {label.label} | {_figure(label.agreement)} | "
+        f"{_figure(label.drop)} |"
+        for variant in model.variants
+        for label in variant.evidence.labels
+    ]
+    head = ("## Reduced precision", "", "| precision | proof | label | Dice against float32 | loss of Dice |")
+    return "\n".join([*head, "| --- | --- | --- | ---: | ---: |", *rows])
+
+
+def _proof(variant: Variant) -> str:
+    known = variant.evidence
+    verdict = "passed" if known.passed else "FAILED, kept by force" if variant.forced else "FAILED"
+    return f"{verdict} on {known.cases} cases with {known.engine}"
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.5f}"
 
 
 def _limits(model: ModelDescription) -> str:

@@ -171,6 +171,8 @@ def test_int8_is_proven_stored_and_used(plain: Exported, monkeypatch: pytest.Mon
     fold = after.description.members[0].folds[0]
     assert made.evidence.float32_sha256 == {fold.file: fold.sha256}
     assert after.description.members == before.description.members
+    card = (plain.bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| int8 | passed on 2 cases with CPUExecutionProvider | lesion |" in card
     assert after.file(made.files[0].file).stat().st_size < after.file(fold.file).stat().st_size
     # auto takes it where the processor computes in int8, and only there
     monkeypatch.setattr(choosing, "native_precisions", lambda: frozenset(Precision))
