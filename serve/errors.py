@@ -16,6 +16,20 @@ class Code(StrEnum):
     INPUT_TRUNCATED = "input.truncated"
     INPUT_CORRUPT = "input.corrupt"
     INPUT_TOO_LARGE = "input.too_large"
+    INPUT_DECODER_FAILED = "input.decoder_failed"
+    INPUT_DECODER_TIMEOUT = "input.decoder_timeout"
+    INPUT_DECODER_MEMORY = "input.decoder_memory"
+    INPUT_UNSAFE_ARCHIVE = "input.unsafe_archive"
+    # slices that do not make one regular volume
+    SERIES_NO_IMAGES = "series.no_images"
+    SERIES_MIXED = "series.mixed"
+    SERIES_MISSING_SLICE = "series.missing_slice"
+    SERIES_DUPLICATE_SLICE = "series.duplicate_slice"
+    SERIES_TILTED = "series.tilted"
+    SERIES_UNPLACED = "series.unplaced"
+    SERIES_RESCALE = "series.rescale"
+    SERIES_MULTI_FRAME = "series.multi_frame"
+    SERIES_TRANSFER_SYNTAX = "series.transfer_syntax"
     # a readable image that is not what the model was made for (HTTP 422, with an answer)
     CONTRACT_CHANNEL_COUNT = "contract.channel_count"
     CONTRACT_CHANNEL_NAME = "contract.channel_name"
@@ -27,6 +41,10 @@ class Code(StrEnum):
     CONTRACT_BLANK = "contract.blank"
     CONTRACT_CONSTANT = "contract.constant"
     CONTRACT_VALUE_RANGE = "contract.value_range"
+    # what was asked for cannot be written
+    OUTPUT_UNKNOWN = "output.unknown"
+    OUTPUT_IMPOSSIBLE = "output.impossible"
+    OUTPUT_NOT_INSTALLED = "output.not_installed"
     # bundles and engines
     BUNDLE_UNREADABLE = "bundle.unreadable"
     BUNDLE_UNSUPPORTED = "bundle.unsupported"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,21 @@ class Geometry:
     origin: tuple[float, ...]
     direction: tuple[float, ...]
     affine: tuple[float, ...] | None = None  # the file's own, row by row, where NiBabel reads it
-    orientation: str | None = None  # the file's own in three letters, where SimpleITK turns it
+    orientation: str | None = None  # the file's own in three letters, where it was turned
+    turned_to: str | None = None  # of a DICOM series: the orientation that it was turned to
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """What a DICOM series says of itself, for the SEG and RTSTRUCT objects that refer to it.
+
+    Both are in the DICOM JSON model (PS3.18, F.2), by tag: ``common`` what all slices share (patient, study,
+    series, frame of reference, grid), ``instances`` each slice's own (SOP instance, position), in the order
+    of the series' own grid. It holds the patient's name: never to be logged, nor to be shown.
+    """
+
+    common: dict[str, Any] = field(repr=False)
+    instances: tuple[dict[str, Any], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +55,7 @@ class Image:
     geometry: Geometry
     sha256: str  # of the input files' bytes, in channel order
     warnings: tuple[tuple[str, str], ...] = field(default=())  # (code, sentence) of everything repaired
+    series: Series | None = None  # of the last channel, where it came as DICOM
 
     @property
     def shape(self) -> tuple[int, int, int]:

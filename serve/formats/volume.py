@@ -176,6 +176,8 @@ def _sheared(name: str, *, observed: Any = None) -> Refusal:
 
 def _itk_refusal(name: str, error: RuntimeError) -> Refusal:
     # ITK's message names the file's path, so only its kind is passed on
+    if "allocat" in str(error).lower() or "bad_alloc" in str(error):
+        raise MemoryError from error
     if "orthonormal" in str(error) or "determinant" in str(error):
         return _sheared(name)
     detail = f"{name} could not be decoded, although its header and its length are right."

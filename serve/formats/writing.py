@@ -17,6 +17,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from nnunet_losses.serve.schema import Reader
 
 from .tiff_volume import write_tiff_volume
+from .turning import own_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,9 @@ def write_mask(mask: NDArray[Any], path: Path, *, geometry: Geometry, reader: Re
     voxels = np.ascontiguousarray(mask[0] if geometry.dimension == 2 else mask)
     voxels = voxels.astype(np.uint8 if voxels.max() < 255 else np.uint16, copy=False)
     with replacing(path) as temporary:
-        if reader in (Reader.SIMPLE_ITK, Reader.SIMPLE_ITK_REORIENT):
+        if geometry.turned_to is not None:
+            write_volume(*own_grid(voxels, geometry), temporary)
+        elif reader in (Reader.SIMPLE_ITK, Reader.SIMPLE_ITK_REORIENT):
             _write_volume(voxels, temporary, geometry)
         elif reader in (Reader.NIBABEL, Reader.NIBABEL_REORIENT):
             _write_nibabel(voxels, temporary, geometry, reorient=reader is Reader.NIBABEL_REORIENT)
@@ -70,6 +73,15 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105 - one word for what is meant
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_volume(voxels: NDArray[Any], geometry: Geometry, path: Path) -> None:
+    """Write (z, y, x) or (y, x) where the geometry places it, packed; the name's ending is the format."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    sitk.WriteImage(image, str(path), useCompression=True)
 
 
 def _write_volume(voxels: NDArray[Any], path: Path, geometry: Geometry) -> None:

@@ -33,6 +33,16 @@ class ServiceCode(StrEnum):
     REQUEST_MEDIA_TYPE = "request.unsupported_media_type"
     REQUEST_TIMEOUT = "request.timeout"
     REQUEST_ABANDONED = "request.abandoned"
+    REQUEST_HTTP = "request.http"
+    REQUEST_TARGET_TOO_LONG = "request.target_too_long"
+    REQUEST_HEADERS_TOO_LARGE = "request.headers_too_large"
+    REQUEST_HOST = "request.host"
+    REQUEST_ORIGIN = "request.origin"
+    REQUEST_QUOTA = "request.quota"
+    AUTH_REQUIRED = "auth.required"
+    AUTH_INVALID = "auth.invalid"
+    AUTH_SCOPE = "auth.scope"
+    AUTH_UNAVAILABLE = "auth.unavailable"
     MODEL_UNSPECIFIED = "model.unspecified"
     MODEL_UNKNOWN = "model.unknown"
     MODEL_NOT_READY = "model.not_ready"
@@ -59,6 +69,19 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     Code.INPUT_TRUNCATED: ProblemType(400, "A file ends too early"),
     Code.INPUT_CORRUPT: ProblemType(400, "A file is damaged"),
     Code.INPUT_TOO_LARGE: ProblemType(413, "The request or the image is too large"),
+    Code.INPUT_DECODER_FAILED: ProblemType(400, "The decoder broke down over a file"),
+    Code.INPUT_DECODER_TIMEOUT: ProblemType(400, "Decoding a file took too long"),
+    Code.INPUT_DECODER_MEMORY: ProblemType(413, "Decoding a file needs too much memory"),
+    Code.INPUT_UNSAFE_ARCHIVE: ProblemType(400, "A zip file holds what it must not"),
+    Code.SERIES_NO_IMAGES: ProblemType(400, "There are no DICOM images"),
+    Code.SERIES_MIXED: ProblemType(400, "The slices do not belong together"),
+    Code.SERIES_MISSING_SLICE: ProblemType(400, "Slices are missing"),
+    Code.SERIES_DUPLICATE_SLICE: ProblemType(400, "Slices lie at the same place"),
+    Code.SERIES_TILTED: ProblemType(400, "The slices are shifted against one another"),
+    Code.SERIES_UNPLACED: ProblemType(400, "Slices do not say where they lie"),
+    Code.SERIES_RESCALE: ProblemType(400, "The slices' rescaling cannot be applied"),
+    Code.SERIES_MULTI_FRAME: ProblemType(400, "A multi-frame image does not describe its frames"),
+    Code.SERIES_TRANSFER_SYNTAX: ProblemType(400, "The transfer syntax is not supported"),
     Code.CONTRACT_CHANNEL_COUNT: ProblemType(422, "The number of channels is wrong"),
     Code.CONTRACT_CHANNEL_NAME: ProblemType(422, "A part is named after no channel, or twice after one"),
     Code.CONTRACT_DIMENSIONS: ProblemType(422, "The number of dimensions is wrong"),
@@ -69,6 +92,9 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     Code.CONTRACT_BLANK: ProblemType(422, "The image is blank"),
     Code.CONTRACT_CONSTANT: ProblemType(422, "All voxels have one value"),
     Code.CONTRACT_VALUE_RANGE: ProblemType(422, "Values are outside what the model was made for"),
+    Code.OUTPUT_UNKNOWN: ProblemType(422, "There is no such output"),
+    Code.OUTPUT_IMPOSSIBLE: ProblemType(422, "This image cannot be answered in that format"),
+    Code.OUTPUT_NOT_INSTALLED: ProblemType(501, "The server lacks a library for that output"),
     Code.BUNDLE_UNREADABLE: ProblemType(503, "A bundle cannot be read"),
     Code.BUNDLE_UNSUPPORTED: ProblemType(503, "A bundle asks for what this version cannot do"),
     Code.BUNDLE_HASH_MISMATCH: ProblemType(503, "A bundle's files are not the exported ones"),
@@ -83,6 +109,16 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     ServiceCode.REQUEST_MEDIA_TYPE: ProblemType(415, "The body is not multipart/form-data"),
     ServiceCode.REQUEST_TIMEOUT: ProblemType(408, "The body did not arrive in time"),
     ServiceCode.REQUEST_ABANDONED: ProblemType(499, "The client went away"),
+    ServiceCode.REQUEST_HTTP: ProblemType(400, "The request is not HTTP/1.1"),
+    ServiceCode.REQUEST_TARGET_TOO_LONG: ProblemType(414, "The address is too long"),
+    ServiceCode.REQUEST_HEADERS_TOO_LARGE: ProblemType(431, "The headers are too large"),
+    ServiceCode.REQUEST_HOST: ProblemType(421, "The Host header names another machine"),
+    ServiceCode.REQUEST_ORIGIN: ProblemType(403, "Another site's page sent the request"),
+    ServiceCode.REQUEST_QUOTA: ProblemType(429, "The caller asks for too much"),
+    ServiceCode.AUTH_REQUIRED: ProblemType(401, "The request does not say who asks"),
+    ServiceCode.AUTH_INVALID: ProblemType(401, "The key or token is not accepted"),
+    ServiceCode.AUTH_SCOPE: ProblemType(403, "The key or token does not grant this"),
+    ServiceCode.AUTH_UNAVAILABLE: ProblemType(503, "Keys and tokens cannot be judged"),
     ServiceCode.MODEL_UNSPECIFIED: ProblemType(422, "Several models are served and none was named"),
     ServiceCode.MODEL_UNKNOWN: ProblemType(404, "There is no such model"),
     ServiceCode.MODEL_NOT_READY: ProblemType(503, "The model is not ready"),

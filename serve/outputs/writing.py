@@ -1,0 +1,150 @@
+"""Every output that was asked for, each whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.formats import write_mask, write_text
+from nnunet_losses.serve.formats.turning import own_grid
+from nnunet_losses.serve.formats.writing import replacing, write_volume
+
+from .kinds import ENDINGS, Options, Output, OutputKind, media_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from nnunet_losses.serve.answer import Answer
+    from nnunet_losses.serve.image import Image
+    from nnunet_losses.serve.schema import ModelDescription
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """One answered case, as the writers see it.
+
+    Attributes:
+        mask: integers (z, y, x) on the image's grid.
+        image: what was segmented.
+        answer, description: as they are.
+        options: see ``Options``.
+        folder: where to write.
+    """
+
+    mask: NDArray[Any]
+    image: Image
+    answer: Answer
+    description: ModelDescription
+    options: Options
+    folder: Path
+
+    def path(self, ending: str) -> Path:
+        """Where the output with that ending goes."""
+        return self.folder / f"{self.options.stem}{ending}"
+
+
+def write_outputs(
+    kinds: Iterable[OutputKind | str],
+    mask: NDArray[Any],
+    image: Image,
+    answer: Answer,
+    description: ModelDescription,
+    folder: Path,
+    options: Options = Options(),  # noqa: B008 - frozen
+) -> list[Output]:
+    """Write an answered case in each of the formats.
+
+    Args:
+        kinds: see ``OutputKind``; each is written once.
+        mask: integers (z, y, x) on the image's own grid, as ``Predictor.predict`` gives it.
+        image: what was segmented. What the reader turned is turned back.
+        answer: the statement about it.
+        description: of the model.
+        folder: must exist.
+        options: see ``Options``.
+
+    Returns:
+        The files, in the order of the kinds. A kind may give several (``stl``: one for each label), or none
+        (``seg`` of an empty mask, with ``empty_seg = omit``).
+
+    Raises:
+        Refusal: ``output.unknown``; ``output.impossible``, this image has no such form;
+            ``output.not_installed``. Nothing is written then.
+        OSError: the folder cannot be written to.
+    """
+    wanted = check_kinds(kinds)
+    answered = Answered(mask, image, answer, description, options, folder)
+    outputs: list[Output] = []
+    for kind in wanted:
+        outputs += [
+            Output(kind, path.name, path, media_type_of(path.name)) for path in _WRITERS[kind](answered)
+        ]
+    return outputs
+
+
+def check_kinds(kinds: Iterable[OutputKind | str]) -> list[OutputKind]:
+    """Refuse what cannot be written, before any time is spent on it.
+
+    Args:
+        kinds: names of formats.
+
+    Returns:
+        Each kind once.
+
+    Raises:
+        Refusal: as ``write_outputs``.
+
+    Example:
+        >>> [kind.value for kind in check_kinds(["nifti", "report", "nifti"])]
+        ['nifti', 'report']
+    """
+    return [_checked(name) for name in dict.fromkeys(str(kind) for kind in kinds)]
+
+
+def _checked(name: str) -> OutputKind:
+    if name not in {kind.value for kind in _WRITERS}:
+        raise Refusal(
+            Code.OUTPUT_UNKNOWN,
+            f"There is no output {name[:40]!r}.",
+            remedy=f"Ask for some of {', '.join(sorted(kind.value for kind in _WRITERS))}.",
+            observed=name[:40],
+            expected=sorted(kind.value for kind in _WRITERS),
+        )
+    return OutputKind(name)
+
+
+def _mask(answered: Answered) -> Sequence[Path]:
+    path = answered.path(answered.description.file_ending)
+    geometry, reader = answered.image.geometry, answered.description.reader
+    write_mask(answered.mask, path, geometry=geometry, reader=reader)
+    return [path]
+
+
+def _volume(answered: Answered, kind: OutputKind) -> Sequence[Path]:
+    path = answered.path(ENDINGS[kind])
+    voxels, geometry = own_grid(answered.mask, answered.image.geometry)
+    voxels = voxels.astype(np.uint8 if voxels.max() < 255 else np.uint16, copy=False)
+    with replacing(path) as temporary:
+        write_volume(voxels[0] if geometry.dimension == 2 else voxels, geometry, temporary)
+    return [path]
+
+
+def _report(answered: Answered) -> Sequence[Path]:
+    path = answered.path(ENDINGS[OutputKind.REPORT])
+    write_text(answered.answer.model_dump_json(indent=2) + "\n", path)
+    return [path]
+
+
+_WRITERS: Mapping[OutputKind, Callable[[Answered], Sequence[Path]]] = {
+    OutputKind.MASK: _mask,
+    OutputKind.NIFTI: lambda answered: _volume(answered, OutputKind.NIFTI),
+    OutputKind.NRRD: lambda answered: _volume(answered, OutputKind.NRRD),
+    OutputKind.MHA: lambda answered: _volume(answered, OutputKind.MHA),
+    OutputKind.REPORT: _report,
+}
