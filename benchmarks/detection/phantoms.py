@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SEED = 20261122
 LESION_FREE = 0.3  # share of the cases
 FRESH = 7  # number of the split in the cases' seeds; training has 0, and nothing else has this one
-TRAINER = "nnUNetTrainerDiceCE_12epochs"
+TRAINER = "nnUNetTrainerDiceCE_5epochs"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ PLANE = Kind(
     settings=Phantom(size=(48, 48), spacing=(1.0, 1.0), lesions=(1, 3)),
     training=200,
     held_out=40,
-    reduction=("--features", "8", "16", "32", "--batch", "16", "--patch", "48", "48"),
+    reduction=("--features", "8", "16", "32", "--batch", "6", "--patch", "48", "48"),
 )
 """Small pictures with one channel: tens of thousands of them can be made."""
 
@@ -92,7 +92,7 @@ VOLUME = Kind(
     settings=Phantom(size=(20, 40, 40), spacing=(1.5, 1.0, 1.0), lesions=(1, 3), channels=("T1", "T2")),
     training=100,
     held_out=100,
-    reduction=("--features", "8", "16", "32", "--batch", "4", "--patch", "16", "40", "40"),
+    reduction=("--features", "8", "16", "32", "--batch", "2", "--patch", "16", "40", "40"),
 )
 """Volumes with two channels."""
 
