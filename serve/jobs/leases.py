@@ -7,6 +7,8 @@ token, so a worker that was only slow finds its reports refused (``lease.lost``)
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, insert, or_, select
@@ -20,8 +22,9 @@ from .states import JobState
 from .tables import ARTIFACTS, JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pydantic import JsonValue
     from sqlalchemy import ColumnElement, Connection
 
     from .database import Database
@@ -83,21 +86,19 @@ class LeaseDesk:
             change_job(connection, job.id, progress=noted)
             return append_event(connection, job.id, EventKind.PROGRESS, noted, now=now)
 
-    def succeed(self, lease: Lease, artifacts: Sequence[Artifact]) -> Job:
+    def succeed(
+        self, lease: Lease, artifacts: Sequence[Artifact], *, result: dict[str, JsonValue] | None = None
+    ) -> Job:
         """End a job with artifacts, which become visible with this commit. A cancelled job stays without.
 
         Raises:
             JobRefusal: ``lease.lost``.
         """
-        with self._database.writing() as connection:
-            job = _held_job(connection, lease)
-            now = self._database.now(connection)
-            if job.cancel_requested:
-                return move(connection, job, JobState.CANCELLED, now=now)
-            if artifacts:
-                rows = [artifact.model_dump() | {"job": job.id} for artifact in artifacts]
-                connection.execute(insert(ARTIFACTS), rows)
-            return move(connection, job, JobState.SUCCEEDED, now=now)
+        with self._ending(lease) as end:
+            if artifacts and not end.job.cancel_requested:
+                rows = [artifact.model_dump() | {"job": end.job.id} for artifact in artifacts]
+                end.connection.execute(insert(ARTIFACTS), rows)
+            return end.move(JobState.SUCCEEDED, result=result)
 
     def fail(self, lease: Lease, failure: Failure) -> Job:
         """End a job with a reason; a job whose cancellation was asked for ends as cancelled.
@@ -105,12 +106,8 @@ class LeaseDesk:
         Raises:
             JobRefusal: ``lease.lost``.
         """
-        with self._database.writing() as connection:
-            job = _held_job(connection, lease)
-            now = self._database.now(connection)
-            if job.cancel_requested:
-                return move(connection, job, JobState.CANCELLED, now=now)
-            return move(connection, job, JobState.FAILED, now=now, failure=failure.model_dump())
+        with self._ending(lease) as end:
+            return end.move(JobState.FAILED, failure=failure.model_dump())
 
     def release(self, lease: Lease) -> Job:
         """Give a job back untouched, as a worker does that is told to stop; the attempt does not count.
@@ -118,17 +115,41 @@ class LeaseDesk:
         Raises:
             JobRefusal: ``lease.lost``.
         """
+        with self._ending(lease) as end:
+            return end.move(JobState.QUEUED, attempt=end.job.attempt - 1)
+
+    @contextmanager
+    def _ending(self, lease: Lease) -> Iterator[_End]:
         with self._database.writing() as connection:
             job = _held_job(connection, lease)
+            yield _End(connection, job, self._database.now(connection))
+
+    def lose(self, worker: str) -> tuple[Job, ...]:
+        """Take the jobs of a worker that is known to be dead, without waiting for its lease to expire."""
+        with self._database.writing() as connection:
+            held = and_(JOBS.c.state == JobState.RUNNING, JOBS.c.worker == worker)
             now = self._database.now(connection)
-            if job.cancel_requested:
-                return move(connection, job, JobState.CANCELLED, now=now)
-            return move(connection, job, JobState.QUEUED, now=now, attempt=job.attempt - 1)
+            return _recover_all(connection, held, limits=self.limits, now=now)
 
     def recover(self) -> tuple[Job, ...]:
         """Take jobs from workers whose lease expired; give the jobs as they now are."""
         with self._database.writing() as connection:
             return recover_lost(connection, limits=self.limits, now=self._database.now(connection))
+
+
+@dataclass(frozen=True)
+class _End:
+    """The moment at which a worker gives a job out of its hands."""
+
+    connection: Connection
+    job: Job
+    now: float
+
+    def move(self, state: JobState, **values: Any) -> Job:
+        """Change the state, unless the client asked for the job's end: then it is cancelled."""
+        if self.job.cancel_requested:
+            return move(self.connection, self.job, JobState.CANCELLED, now=self.now)
+        return move(self.connection, self.job, state, now=self.now, **values)
 
 
 def _waiting() -> Any:
@@ -155,7 +176,13 @@ def _held_job(connection: Connection, lease: Lease) -> Job:
 
 def recover_lost(connection: Connection, *, limits: QueueLimits, now: float) -> tuple[Job, ...]:
     """Requeue or end every running job whose worker is overdue, oldest first."""
-    query = select(JOBS).where(_is_overdue(limits, now=now)).order_by(JOBS.c.number)
+    return _recover_all(connection, _is_overdue(limits, now=now), limits=limits, now=now)
+
+
+def _recover_all(
+    connection: Connection, condition: ColumnElement[bool], *, limits: QueueLimits, now: float
+) -> tuple[Job, ...]:
+    query = select(JOBS).where(condition).order_by(JOBS.c.number)
     lost = [get_job(connection, row["id"]) for row in connection.execute(query).mappings().all()]
     return tuple(_recover(connection, job, limits=limits, now=now) for job in lost)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from .admission import admit, close_gap, count_jobs, mean_run_seconds
 from .errors import JobCode, JobRefusal
 from .ledger import append_event, change_job, get_job, move, read_events
 from .limits import QueueLimits
 from .records import Artifact, EventKind, QueueCounts
-from .states import JobState
+from .states import FINAL, JobState
 from .tables import ARTIFACTS, JOBS, TOTALS
 
 if TYPE_CHECKING:
@@ -97,6 +97,17 @@ class JobQueue:
             if job.state is JobState.RUNNING:
                 return _request_cancellation(connection, job, now=now)
             return _unless_finished(job)
+
+    def forget(self, job_id: str) -> None:
+        """Delete a finished job before its retention ends; the totals still count it.
+
+        Its folders are removed by the caller, or by the housekeeping. A job that is not finished stays.
+
+        Raises:
+            JobRefusal: a code ``storage...``.
+        """
+        with self._database.writing() as connection:
+            connection.execute(delete(JOBS).where(JOBS.c.id == job_id, JOBS.c.state.in_(FINAL)))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
         """Read what happened to a job behind the event numbered ``after``, oldest first.

@@ -94,6 +94,8 @@ class Failure(Frozen):
     code: str
     detail: str
     remedy: str
+    observed: JsonValue = None
+    expected: JsonValue = None
 
 
 class Job(Frozen):
@@ -114,6 +116,7 @@ class Job(Frozen):
     cancel_requested: bool
     progress: Progress | None
     failure: Failure | None
+    result: dict[str, JsonValue] | None  # what the runner said of its work, for who lists jobs
     last_event: int
 
 

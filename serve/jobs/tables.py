@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Raised by every change below: a program never works on tables that it does not know.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA = MetaData()
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in its own integer
 
@@ -59,6 +59,7 @@ JOBS = Table(
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("progress", JSON(none_as_null=True)),
     Column("failure", JSON(none_as_null=True)),
+    Column("result", JSON(none_as_null=True)),
     Column("last_event", Integer, nullable=False, default=0),
     UniqueConstraint("caller", "idempotency_key"),
     CheckConstraint("state IN ({})".format(", ".join(f"'{state}'" for state in JobState)), "known_state"),

@@ -14,6 +14,8 @@ from .records import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic import JsonValue
+
     from .artifacts import Staging
     from .leases import LeaseDesk
     from .records import Claim, Job
@@ -82,6 +84,7 @@ class Task:
     Attributes:
         job: the job, as it was claimed.
         output: takes its artifacts, ``task.output.add("mask", media_type=..., suffix=".nii.gz")``.
+        result: what the runner wants to be known of its work beside the artifacts.
         interruption: why the attempt was told to end, once it was.
     """
 
@@ -97,6 +100,7 @@ class Task:
     ) -> None:
         self.job: Job = claim.job
         self.output = output
+        self.result: dict[str, JsonValue] | None = None
         self.interruption: Interruption | None = None
         self._pulse = pulse
         self._interval = interval

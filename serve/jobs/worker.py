@@ -9,8 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import JsonValue  # noqa: TC002 - pydantic reads the annotation
+from pydantic_core import from_json, to_json
+
 from ..errors import Refusal
-from ..http.logs import log_event
+from ..logs import log_event
 from ..schema import Frozen
 from .errors import JobCode, JobRefusal
 from .records import Artifact, Claim, Failure, Job
@@ -41,6 +44,7 @@ class _Ending(Frozen):
 
     kind: Literal["succeeded", "failed", "drained", "lost"]
     artifacts: tuple[Artifact, ...] = ()
+    result: dict[str, JsonValue] | None = None
     failure: Failure | None = None
 
 
@@ -136,7 +140,7 @@ class Worker:
             staging = self._artifacts.stage(claim.lease.token)
             task = self._task(claim, staging, pulse)
             self._run(task)
-            return _Ending(kind="succeeded", artifacts=staging.publish())
+            return _Ending(kind="succeeded", artifacts=staging.publish(), result=task.result)
         except Exception as error:  # noqa: BLE001 - one job's fault must not end the worker
             self._artifacts.remove([claim.lease.token])
             if task is not None and task.interruption is not None:  # whatever the runner made of it
@@ -157,8 +161,7 @@ class Worker:
         if isinstance(error, OSError) and is_full(error):
             error = full_disk("the job's results")
         if isinstance(error, (Refusal, JobRefusal)):
-            failure = Failure(code=error.code.value, detail=error.detail, remedy=error.remedy)
-            return _Ending(kind="failed", failure=failure)
+            return _Ending(kind="failed", failure=_failure_of(error))
         log_event("job.internal", level=logging.ERROR, error=error, job=claim.job.id, worker=self._name)
         return _Ending(kind="failed", failure=_INTERNAL)
 
@@ -177,12 +180,19 @@ class Worker:
 
     def _write_end(self, claim: Claim, ending: _Ending) -> Job | None:
         if ending.kind == "succeeded":
-            return self._desk.succeed(claim.lease, ending.artifacts)
+            return self._desk.succeed(claim.lease, ending.artifacts, result=ending.result)
         if ending.kind == "drained":
             return self._desk.release(claim.lease)
         if ending.failure is not None:
             return self._desk.fail(claim.lease, ending.failure)
         return None
+
+
+def _failure_of(refusal: Refusal | JobRefusal) -> Failure:
+    """Keep what JSON, and PostgreSQL's at that, can hold: NaN becomes a string."""
+    values = {"observed": refusal.observed, "expected": refusal.expected}
+    plain = from_json(to_json(values, inf_nan_mode="strings", fallback=str))
+    return Failure(code=refusal.code.value, detail=refusal.detail, remedy=refusal.remedy, **plain)
 
 
 # A cancelled job is reported by ``release``, which ends it as cancelled because that was asked for.

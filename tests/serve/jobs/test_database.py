@@ -13,7 +13,7 @@ from sqlalchemy import text, update
 from nnunet_losses.serve.jobs.database import Database, parse_url
 from nnunet_losses.serve.jobs.errors import JobCode
 from nnunet_losses.serve.jobs.queue import JobQueue
-from nnunet_losses.serve.jobs.tables import QUEUE
+from nnunet_losses.serve.jobs.tables import QUEUE, SCHEMA_VERSION
 
 from .helpers import LIMITS, refused, submit
 
@@ -55,7 +55,7 @@ def test_other_version(url: str, database: Database) -> None:
         connection.execute(update(QUEUE).values(version=99))
     with refused(JobCode.STORAGE_SCHEMA) as caught:
         Database(url)
-    assert (caught.value.observed, caught.value.expected) == (99, 1)
+    assert (caught.value.observed, caught.value.expected) == (99, SCHEMA_VERSION)
 
 
 def test_exceptions_undo_everything(database: Database, queue: JobQueue) -> None:

@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -294,8 +294,8 @@ class Forgetful:
     def __getattr__(self, name: str) -> object:
         return getattr(self._desk, name)
 
-    def succeed(self, lease: Lease, artifacts: Sequence[Artifact]) -> Job:
-        job = self._desk.succeed(lease, artifacts)
+    def succeed(self, lease: Lease, artifacts: Sequence[Artifact], **more: Any) -> Job:
+        job = self._desk.succeed(lease, artifacts, **more)
         if self._said:
             return job
         self._said = True

@@ -1,0 +1,114 @@
+"""What clients are told about jobs."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Self
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from nnunet_losses.serve.answer import Outcome, Problem, Verdict
+from nnunet_losses.serve.jobs.records import Artifact, Job
+from nnunet_losses.serve.jobs.states import JobState
+
+
+class JobProgress(BaseModel):
+    """How far a running job is: tiles (or other steps) done of a stage."""
+
+    stage: str  # read, preprocess, network, conclude, write
+    done: int
+    total: int
+
+
+class JobArtifact(BaseModel):
+    """A result file. Its URL answers with the ETag ``"sha256"`` and understands ranges."""
+
+    name: str  # the kind that was asked for: answer, mask, ...
+    media_type: str
+    bytes: int
+    sha256: str
+    url: str
+
+    @classmethod
+    def of(cls, artifact: Artifact, *, job_url: str) -> Self:
+        """Describe one of a job's artifacts."""
+        return cls(
+            name=artifact.name,
+            media_type=artifact.media_type,
+            bytes=artifact.size,
+            sha256=artifact.sha256,
+            url=f"{job_url}/artifacts/{artifact.name}",
+        )
+
+
+class JobLinks(BaseModel):
+    """Addresses of one job. ``cancel`` takes DELETE, the others GET."""
+
+    self: str
+    events: str
+    cancel: str
+    manifest: str
+
+
+class JobStatus(BaseModel):
+    """One job. A job that was rejected has succeeded, with the outcome ``rejected`` and its problem."""
+
+    id: str
+    state: JobState
+    model: str  # name@version, where the bundle was given a version
+    case: str
+    created: AwareDatetime
+    started: AwareDatetime | None  # of the last attempt
+    finished: AwareDatetime | None
+    attempt: int  # how often it was started
+    position: int | None  # jobs that run before it; null unless it is queued
+    progress: JobProgress | None
+    outcome: Outcome | None
+    verdict: Verdict | None
+    problem: Problem | None  # why it failed, or why the image was rejected
+    artifacts: tuple[JobArtifact, ...] = Field(description="Empty unless the job has succeeded.")
+    links: JobLinks
+
+    @classmethod
+    def of(cls, job: Job, *, position: int | None, artifacts: Sequence[Artifact]) -> Self:
+        """Describe a job as it is now."""
+        url = job_url(job.id)
+        result = job.result or {}
+        known = {name: result.get(name) for name in ("outcome", "verdict", "problem")}
+        if job.failure is not None:
+            known["problem"] = job.failure.model_dump()
+        return cls.model_validate(
+            {
+                **known,
+                "id": job.id,
+                "state": job.state,
+                "model": job.parameters.get("model", ""),
+                "case": job.parameters.get("case", ""),
+                "created": _time(job.created),
+                "started": _time(job.started),
+                "finished": _time(job.finished),
+                "attempt": job.attempt,
+                "position": position,
+                "progress": None if job.progress is None else job.progress.model_dump(),
+                "artifacts": [JobArtifact.of(artifact, job_url=url) for artifact in artifacts],
+                "links": {
+                    "self": url,
+                    "events": f"{url}/events",
+                    "cancel": url,
+                    "manifest": f"{url}/manifest",
+                },
+            }
+        )
+
+
+def job_url(job_id: str) -> str:
+    """Path of a job, without the host: behind a proxy, only the client knows that.
+
+    Example:
+        >>> job_url("0123")
+        '/v1/jobs/0123'
+    """
+    return f"/v1/jobs/{job_id}"
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
