@@ -1,0 +1,95 @@
+"""Runs the served pipeline over all images of the benchmark, and keeps what the scores look at.
+
+    python -m benchmarks.detection.looking volume BUNDLE --data ../shared/data --work /tmp/proof
+
+Takes minutes to an hour; goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_losses.serve.approximations import Approximations
+from nnunet_losses.serve.bundle import Bundle
+from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.pipeline.segment import Segmenter
+from nnunet_losses.serve.safety.contract import check_contract
+from nnunet_losses.serve.safety.scores.observing import observe
+from nnunet_losses.serve.stress.suite import CORRUPTIONS, Family
+
+from .baselines import Seen, uncertainties
+from .sources import Item, Looked, items
+
+if TYPE_CHECKING:
+    from nnunet_losses.serve.image import Image
+
+SAVE_EVERY = 200
+
+
+def look(segmenter: Segmenter, item: Item) -> Looked:
+    """Run one image, whether or not the contract accepts it."""
+    description = segmenter.bundle.description
+    stub = replace(item, image=None)  # type: ignore[arg-type]
+    try:
+        check_contract(item.image, description)
+        refused = None
+    except Refusal as refusal:
+        refused = refusal.code.value
+    if item.cell is not None and CORRUPTIONS[item.cell.corruption].family is Family.CONTRACT:
+        return Looked(stub, refused, None)
+    return Looked(stub, refused, seen(segmenter, item.image))
+
+
+def seen(segmenter: Segmenter, image: Image) -> Seen | None:
+    """What the scores and the baselines get to see; None where the pipeline cannot run."""
+    try:
+        preprocessed = segmenter.preprocess(image)
+        votes = segmenter.vote(image, prepared=preprocessed)
+    except (Refusal, ValueError):
+        return None
+    (vote,) = votes.votes.values()
+    doubt = uncertainties(vote.on_host().logits)
+    segmentation = segmenter.conclude(votes)
+    tiles = segmenter.tiles(preprocessed)
+    return Seen(observe(image, preprocessed, tiles, segmentation, segmenter.bundle.description), *doubt)
+
+
+def run(data: str, bundle: Path, folder: Path, work: Path, *, mirror: bool) -> Path:
+    """Look at all images; return the file of pickled ``Looked``."""
+    approximate = Approximations(mirror=mirror)
+    segmenter = Segmenter(approximate.applied_to(Bundle.load(bundle)), threads=1)
+    target = work / f"looked_{data}.pickle"
+    done: list[Looked] = pickle.loads(target.read_bytes()) if target.exists() else []
+    start = time.perf_counter()
+    for index, item in enumerate(items(data, folder, work)):
+        if index < len(done):
+            continue
+        done.append(look(segmenter, item))
+        if len(done) % SAVE_EVERY == 0:
+            target.write_bytes(pickle.dumps(done))
+            print(f"{len(done)} images, {time.perf_counter() - start:.0f} s", flush=True)
+    target.write_bytes(pickle.dumps(done))
+    print(f"{len(done)} images, {time.perf_counter() - start:.0f} s: done", flush=True)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", choices=("volume", "hippocampus"))
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder with hippocampus3d")
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is kept")
+    parser.add_argument("--no-mirror", action="store_true", help="one pass per tile: eight times faster")
+    given = parser.parse_args()
+    print(run(given.dataset, given.bundle, given.data, given.work, mirror=not given.no_mirror))
+
+
+if __name__ == "__main__":
+    main()
