@@ -56,18 +56,108 @@ class Empty(Frozen):
     meaning: EmptyMeaning
 
 
+class Evidence(Frozen):
+    """One way in which the image is unlike the known ones.
+
+    Attributes:
+        name: of the score, or code of the breach of the contract.
+        message: a sentence for people.
+        observed, expected: what was seen, and what the known cases look like.
+        outside: whether something lies outside of everything known; else it is unusual, but known.
+        z: robust deviations from the calibration cases' median; None where there are none.
+        p: share of cases at least as strange in this one respect. Explains, and decides nothing: of several
+            respects one is often small.
+    """
+
+    name: str
+    message: str
+    observed: Any = None
+    expected: Any = None
+    outside: bool = False
+    z: float | None = None
+    p: float | None = None
+
+
+class UnusualTile(Frozen):
+    """Where the image looks least familiar to the network.
+
+    Attributes:
+        voxels: first and behind last voxel along each axis (z, y, x) of the image.
+        corners_mm: two opposite corners of the same box in the patient's coordinates (x, y, z; LPS), smallest
+            and largest; None for pictures.
+        z: robust deviations from the strangest tiles of the calibration cases.
+    """
+
+    voxels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    corners_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None
+    z: float
+
+
 class Distribution(Frozen):
-    """How like the training data the image is."""
+    """How like the known images the image is.
+
+    Attributes:
+        verdict: see ``Verdict``.
+        basis: ``conformal``: the verdict keeps its level; ``heuristic``: by rule of thumb, for lack of
+            calibration cases; ``contract``: by definition; ``none``: there is no calibration.
+        guarantee: what the levels promise: conformal, approximate or none.
+        remark: what limits the promise: levels that so few cases cannot reach, folds that know every case.
+        p: share of cases at least as strange as this one, itself counted.
+        p_min: smallest that p can be.
+        n_calibration: cases that this one was ranked against.
+        levels: shares of usual cases that may be called so by mistake; None for one that cannot be reached.
+        site: name of the site whose own cases this one was ranked against.
+        evidence: strangest first.
+        unusual_tiles: strangest first; only where the verdict is not ``in_distribution``.
+    """
 
     verdict: Verdict = Verdict.NOT_CALIBRATED
+    basis: str = "none"
+    guarantee: str = "none"
+    remark: str | None = None
     p: float | None = None
     p_min: float | None = None
     n_calibration: int = 0
-    evidence: tuple[dict[str, Any], ...] = ()
+    levels: dict[str, float | None] = Field(default_factory=dict)
+    site: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    unusual_tiles: tuple[UnusualTile, ...] = ()
+
+
+class PresenceAnswer(Frozen):
+    """Whether a label is there, by a calibration.
+
+    Attributes:
+        decision: present, empty or indeterminate.
+        lower, upper: scores below which it is empty, above which present; None where that cannot be promised.
+            Where lower is above upper, one threshold between them divides.
+        p: share of cases without the label, this one counted among them, that score as high.
+        guarantee: conformal, approximate or surrogate.
+        false_alarms: promised share of cases without the label that are called present.
+        misses: promised share of cases with it that are called empty.
+        n_lesion_free, n_lesion_bearing: scores behind the two thresholds.
+    """
+
+    decision: str
+    lower: float | None
+    upper: float | None
+    p: float
+    guarantee: str
+    false_alarms: float
+    misses: float
+    n_lesion_free: int
+    n_lesion_bearing: int
 
 
 class LabelAnswer(Frozen):
-    """What was found of one label. Volume in millilitres; None for pictures without a physical size."""
+    """What was found of one label. Volume in millilitres; None for pictures without a physical size.
+
+    Attributes:
+        present: whether the mask holds it.
+        presence_score: of the calibration; positive where the network marked something of the label.
+        presence: what the calibration decides; None where it knows too little.
+        empty: why the mask does not hold it, or should not.
+    """
 
     name: str
     present: bool
@@ -75,18 +165,37 @@ class LabelAnswer(Frozen):
     volume_ml: float | None
     components: int
     presence_score: float | None = None
+    presence: PresenceAnswer | None = None
+    empty: Empty | None = None
 
 
 class Guarantee(Frozen):
-    """What is promised about error rates."""
+    """What is promised about the error rates of presence: the weakest promise of all labels.
+
+    Attributes:
+        kind: conformal, approximate, surrogate or none; see docs/presence.md.
+        alpha: share of cases without a label that are called present.
+        n: scores behind it.
+        misses: share of cases with a label that are called empty.
+        remark: what limits the promise.
+    """
 
     kind: str = "none"
     alpha: float | None = None
     n: int = 0
+    misses: float | None = None
+    remark: str | None = None
 
 
 class Policy(Frozen):
-    """What was asked for, and what was done to the mask because of it."""
+    """What was asked for, and what was done to the mask because of it.
+
+    Attributes:
+        ood: ``return``, ``flag``, ``suppress`` or ``reject``.
+        empty: ``return``, ``flag``, ``raw`` or ``reject``.
+        applied: what was done, in this order.
+        removed_components: what is no longer in the mask.
+    """
 
     ood: str = "flag"
     empty: str = "flag"
@@ -94,12 +203,38 @@ class Policy(Frozen):
     removed_components: tuple[dict[str, Any], ...] = ()
 
 
+class UncertaintyMap(Frozen):
+    """A map of 8 bits in the image's geometry: ``value * scale`` is what it measures.
+
+    Attributes:
+        measure: ``entropy`` of the mean probabilities, as a share of the largest possible; or
+            ``mutual_information`` between member and label, likewise.
+        file: beside the mask; None where it was not written to a file.
+        scale: of one step.
+        mean_in_mask: over the marked voxels; None where there are none.
+    """
+
+    measure: str
+    file: str | None = None
+    scale: float = 1 / 255
+    mean_in_mask: float | None = None
+
+
 class Quality(Frozen):
-    """Expected quality, where a calibration gives one."""
+    """Expected quality, where a calibration gives one.
+
+    Attributes:
+        expected_dice: of the mask as a whole, mean over its labels.
+        interval: that holds the true one in a share ``coverage`` of cases; None with too few cases.
+        n: calibration cases behind the interval.
+        uncertainty: maps, where they were asked for.
+    """
 
     expected_dice: float | None = None
     interval: tuple[float, float] | None = None
-    uncertainty_map: str | None = None
+    coverage: float | None = None
+    n: int = 0
+    uncertainty: tuple[UncertaintyMap, ...] = ()
 
 
 class Warning_(Frozen):

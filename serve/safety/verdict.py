@@ -1,0 +1,202 @@
+"""The verdict about an image: like the known ones, suspicious, or of another kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnunet_losses.serve.answer import Distribution, Evidence, Verdict
+
+from .conformal import cases_for, guaranteed_rank, p_value, smallest_p
+from .findings import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nnunet_losses.serve.errors import Refusal
+
+    from .conformal import Combined
+    from .distribution import DistributionModel
+    from .scores.observation import Observation
+
+    Floats = NDArray[np.float64]
+
+NOTABLE_P, NOTABLE_Z = 0.05, 3.0  # evidence that is told; z where n cannot give so small a p
+LARGEST_Z = 1e6  # JSON knows no infinity
+FEW = 1e-9  # rounding of a p-value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Up to which p-value which verdict is given; None for a level that cannot be reached.
+
+    Attributes:
+        suspicious, out_of_distribution: largest p-values.
+        n: number of calibration cases.
+        heuristic_z: takes the place of the lower level where it cannot be reached.
+    """
+
+    suspicious: float | None
+    out_of_distribution: float | None
+    n: int
+    heuristic_z: float
+
+    @classmethod
+    def of(cls, model: DistributionModel) -> Rule:
+        """Find the rule of a calibration."""
+        section = model.section
+        levels = (section.levels.suspicious, section.levels.out_of_distribution)
+        upper, lower = (largest_p(section.n, level, section.pac) for level in levels)
+        return cls(upper, lower, section.n, section.heuristic_z)
+
+    def decide(self, p: float, z: float) -> tuple[Verdict, str]:
+        """Verdict and basis for a p-value and the case's largest deviation.
+
+        Example:
+            >>> rule = Rule(suspicious=0.05, out_of_distribution=None, n=20, heuristic_z=8.0)
+            >>> [rule.decide(p, z)[0].value for p, z in ((1 / 21, 3.0), (1 / 21, 9.0), (2 / 21, 9.0))]
+            ['suspicious', 'out_of_distribution', 'in_distribution']
+        """
+        if self.out_of_distribution is not None:
+            if p <= self.out_of_distribution + FEW:
+                return Verdict.OUT_OF_DISTRIBUTION, "conformal"
+        elif self.n and p <= smallest_p(self.n) + FEW and z > self.heuristic_z:
+            return Verdict.OUT_OF_DISTRIBUTION, "heuristic"
+        if self.suspicious is not None and p <= self.suspicious + FEW:
+            return Verdict.SUSPICIOUS, "conformal"
+        return Verdict.IN_DISTRIBUTION, "conformal" if self.suspicious is not None else "heuristic"
+
+
+def largest_p(n: int, level: float, pac: float | None) -> float | None:
+    """Largest p-value that keeps a level; None where n cases cannot give so small a one.
+
+    Args:
+        n: number of calibration cases.
+        level: share of usual cases that may be called strange by mistake.
+        pac: share of all calibrations that may break the level; None keeps it on average over calibrations.
+
+    Example:
+        >>> largest_p(99, 0.01, None), largest_p(98, 0.01, None), largest_p(100, 0.05, 0.05) == 2 / 101
+        (0.01, None, True)
+    """
+    if pac is None:
+        return level if n >= cases_for(level) else None
+    rank = guaranteed_rank(n, level, delta=pac)
+    return None if rank is None else rank / (n + 1)
+
+
+def judge(model: DistributionModel, observations: Sequence[Observation]) -> Distribution:
+    """Judge a case.
+
+    Args:
+        model: of the bundle.
+        observations: of the case, one for each of the model's folds; a single one stands for all.
+
+    Raises:
+        ValueError: for a case of another model.
+
+    Returns:
+        Verdict, p-value and evidence; the strangest tiles are left to ``unusual.unusual_tiles``.
+    """
+    section = model.section
+    if section.n == 0:
+        return Distribution(remark=section.remark)
+    scores = model.scores(observations)
+    whole = model.combine(scores)
+    p = whole.p if section.pac is None else fixed_p(model, scores)
+    rule = Rule.of(model)
+    verdict, basis = rule.decide(p, whole.statistic)
+    evidence = _evidence(model, observations[0], scores, whole)
+    return Distribution(
+        verdict=verdict,
+        basis=basis,
+        guarantee=section.guarantee.value,
+        remark=_remark(model, rule),
+        p=p,
+        p_min=smallest_p(section.n),
+        n_calibration=section.n,
+        levels={"suspicious": rule.suspicious, "out_of_distribution": rule.out_of_distribution},
+        evidence=_told(evidence, section.n, verdict),
+    )
+
+
+def fixed_p(model: DistributionModel, scores: Sequence[Floats]) -> float:
+    """P-value by the statistic that depends on the fitted cases alone.
+
+    Only for such a one is the false-alarm rate of a calibration Beta-distributed, as ``pac`` presumes.
+    """
+    return p_value(model.fixed(scores), model.fixed_pool())
+
+
+def contract_breach(refusal: Refusal) -> Distribution:
+    """Verdict about an image that is not what the model was made for, by definition."""
+    evidence = Evidence(
+        name=refusal.code.value,
+        message=refusal.detail,
+        observed=refusal.observed,
+        expected=refusal.expected,
+        outside=True,
+    )
+    return Distribution(verdict=Verdict.OUT_OF_DISTRIBUTION, basis="contract", evidence=(evidence,))
+
+
+def marginal_p(model: DistributionModel, scores: Sequence[Floats]) -> Floats:
+    """(scores,) p-value of each score alone; NaN where the case has it not."""
+    stranger = np.zeros(len(model.section.scores))
+    for fold, own in zip(model.folds, scores, strict=True):
+        stranger += np.count_nonzero(np.where(np.isnan(fold.pool), -np.inf, fold.pool) >= own, axis=0)
+    missing = np.isnan(np.stack(scores)).all(axis=0)
+    result: Floats = np.where(missing, np.nan, (1 + stranger) / (model.section.n + 1))
+    return result
+
+
+def _evidence(
+    model: DistributionModel, observation: Observation, scores: Sequence[Floats], whole: Combined
+) -> list[Evidence]:
+    """Every respect in which the case has a score, strangest first."""
+    described = findings(model.section.learnt, observation, model.section.scores)
+    found = []
+    for name, z, p in zip(model.section.scores, whole.z, marginal_p(model, scores), strict=True):
+        if not np.isnan(z) and not np.isnan(p):
+            known = described.get(name) or Evidence(name=name, message=f"{name} is unusual.")
+            told = float(np.clip(z, -LARGEST_Z, LARGEST_Z))
+            found.append(known.model_copy(update={"z": round(told, 3), "p": float(p)}))
+    return sorted(found, key=lambda evidence: -(evidence.z or 0.0))
+
+
+def _told(evidence: list[Evidence], n: int, verdict: Verdict) -> tuple[Evidence, ...]:
+    """What is outside of everything known or notable; of a strange case, its strangest respect at least."""
+    chosen = [item for item in evidence if item.outside or _is_notable(item, n)]
+    if verdict is not Verdict.IN_DISTRIBUTION and evidence and evidence[0] not in chosen:
+        chosen.insert(0, evidence[0])
+    return tuple(chosen)
+
+
+def _is_notable(item: Evidence, n: int) -> bool:
+    is_strange = item.z is not None and item.z > 0
+    if item.p is not None and smallest_p(n) <= NOTABLE_P:
+        return is_strange and item.p <= NOTABLE_P + FEW
+    return item.z is not None and item.z > NOTABLE_Z
+
+
+def _remark(model: DistributionModel, rule: Rule) -> str | None:
+    """What limits the promise, in sentences."""
+    section, told = model.section, [model.section.remark] if model.section.remark else []
+    for name, level, limit in (
+        ("suspicious", section.levels.suspicious, rule.suspicious),
+        ("out_of_distribution", section.levels.out_of_distribution, rule.out_of_distribution),
+    ):
+        if limit is None:
+            told.append(_unreachable(name, level, section.n, section.pac))
+    return " ".join(told) or None
+
+
+def _unreachable(name: str, level: float, n: int, pac: float | None) -> str:
+    said = f"The level {level:g} ({name}) cannot be"
+    if pac is not None:
+        return f"{said} promised for {1 - pac:g} of all calibrations with {n} cases."
+    return f"{said} reached with {n} calibration cases; it needs {cases_for(level)}."
