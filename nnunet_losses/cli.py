@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "evaluate": "nnunet_losses.serve.metrics.commands:evaluate_command",
     "bench": "nnunet_losses.serve.bench_commands:bench_command",
     "serve": "nnunet_losses.serve.http.commands:serve_command",
+    "keys": "nnunet_losses.serve.http.security.commands:keys_app",
 }
 
 
@@ -45,6 +46,8 @@ class LazyGroup(TyperGroup):
             return None
         module, function = target.split(":")
         command = getattr(import_module(module), function)
+        if isinstance(command, typer.Typer):  # a group of commands
+            return typer.main.get_command(command)
         app = typer.Typer(add_completion=False)
         # a room may parse its command with a class of its own (export's --folds takes several values)
         app.command(cmd_name, cls=getattr(command, "command_class", None))(command)

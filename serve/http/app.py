@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from .handlers import add_handlers
 from .middleware import RequestContext
@@ -15,6 +16,8 @@ from .models import Models
 from .openapi import describe
 from .routes import health, models, segment
 from .runtime import openers
+from .security.gate import Gate
+from .security.headers import SecurityHeaders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -53,12 +56,28 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
     )
     app.state.settings = settings
     app.state.models = Models(openers(settings) if engines is None else engines, settings)
-    app.add_middleware(RequestContext)
+    _guard(app, settings)
     add_handlers(app)
     for routes in (health, models, segment):
         app.include_router(routes.router)
     describe(app)
     return app
+
+
+def _guard(app: FastAPI, settings: Settings) -> None:
+    """Stand before all routes; who was added last is met first."""
+    app.add_middleware(Gate, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Prefer", "X-Request-ID"],
+            expose_headers=["Content-Location", "ETag", "Location", "Retry-After", "X-Request-ID"],
+            max_age=600,
+        )
+    app.add_middleware(RequestContext)
+    app.add_middleware(SecurityHeaders, shares=bool(settings.cors_origins))
 
 
 @asynccontextmanager

@@ -27,8 +27,12 @@ def serve_command(
     max_body_mb: Annotated[
         int | None, typer.Option(help="Largest request, in MiB.", show_default="1024")
     ] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option(help="API keys, as `nnunet-losses keys create` writes them.")
+    ] = None,
     allow_remote: Annotated[
-        bool | None, typer.Option("--allow-remote", help="Also listen where other machines can connect.")
+        bool | None,
+        typer.Option("--allow-remote", help="Let other machines connect without authentication."),
     ] = None,
 ) -> None:
     """Serve bundles over HTTP: POST /v1/segment answers with a mask and a statement about it.
@@ -49,6 +53,7 @@ def serve_command(
         "precision": None if precision is None else precision.value,
         "threads": threads,
         "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
+        "keys_file": keys_file,
         "allow_remote": allow_remote,
     }
     try:

@@ -18,18 +18,15 @@ from nnunet_losses.serve.errors import Refusal
 from .app import create_app
 from .channels import curl_parts
 from .logs import logging_configuration
-from .settings import Settings, is_loopback
+from .protocol import HEAD_LIMIT, patient_protocol
+from .security.startup import Unsafe, check_startup
+from .settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nnunet_losses.serve.schema import ModelDescription
-
-_NO_AUTHENTICATION = (
-    "Warning: other machines can reach this address, and the service has no authentication yet. Whoever can "
-    "connect can send images and read answers. Put a proxy with authentication and TLS before it."
-)
 
 
 class Unservable(Exception):  # noqa: N818 - the operator's input, not a fault
@@ -46,6 +43,8 @@ def serve(options: Mapping[str, Any]) -> None:
         Unservable: an option, a bundle or the address cannot be used.
     """
     settings = _settings(options)
+    for warning in _check_security(settings):
+        typer.echo(warning, err=True)
     descriptions = [_describe(path) for path in settings.bundles]
     _require_different_names([model.name for model in descriptions])
     listener = _listen(settings)
@@ -67,6 +66,13 @@ def _settings(options: Mapping[str, Any]) -> Settings:
     if not settings.bundles:
         raise Unservable("there is nothing to serve. Name a bundle: nnunet-losses serve BUNDLE")
     return settings
+
+
+def _check_security(settings: Settings) -> tuple[str, ...]:
+    try:
+        return check_startup(settings)
+    except Unsafe as error:
+        raise Unservable(str(error)) from error
 
 
 def _describe(path: Path) -> ModelDescription:
@@ -99,12 +105,12 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _announce(settings: Settings, listener: socket.socket, models: Sequence[ModelDescription]) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    if not is_loopback(settings.host):
-        typer.echo(_NO_AUTHENTICATION, err=True)
+    scheme = "http" if settings.tls_certificate is None else "https"
+    url = f"{scheme}://{host}:{listener.getsockname()[1]}"
     typer.echo(f"Listening on {url} (Ctrl+C stops). {url}/v2/health/ready says when the models are tested.")
     for model in models:
         chosen = f" -F {shlex.quote(f'model={model.name}')}" if len(models) > 1 else ""
+        chosen += ' -H "Authorization: Bearer $KEY"' if settings.is_authenticated else ""
         typer.echo(
             f"{model.name}: curl{chosen} {curl_parts(model)} --output reply.multipart {url}/v1/segment"
         )
@@ -113,6 +119,10 @@ def _announce(settings: Settings, listener: socket.socket, models: Sequence[Mode
 def _configuration(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings),
+        http=patient_protocol(settings),
+        h11_max_incomplete_event_size=HEAD_LIMIT,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         log_config=logging_configuration(),
         access_log=False,
         lifespan="on",

@@ -64,7 +64,7 @@ def test_other_hosts_are_refused_until_allowed_with_a_warning(bundle: Path) -> N
     refused(run(bundle, "--host", "0.0.0.0"), "'0.0.0.0'", "no authentication", "--allow-remote")
     result = run(bundle, "--host", "0.0.0.0", "--port", 0, "--allow-remote")
     assert result.exit_code == 0
-    assert "no authentication yet" in result.stderr
+    assert "callers are not authenticated" in result.stderr
 
 
 def test_ipv6_addresses_are_written_as_urls(bundle: Path) -> None:

@@ -92,7 +92,7 @@ _BOUNDARY = {"Content-Type": "multipart/form-data; boundary=fixed"}
 
 def test_an_endless_body_is_answered_and_does_not_fill_the_disk(tmp_path) -> None:
     head = (
-        b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     )
     first = b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\n'
@@ -175,7 +175,7 @@ def test_models_do_not_wait_for_one_another(tmp_path, gate: Gate) -> None:
 def test_uploads_are_bounded_too(tmp_path) -> None:
     with serving(FakeEngine(), folder=tmp_path, max_uploads=1) as service, _connection(service) as stalled:
         stalled.sendall(
-            b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n"
+            b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
         )
         wait_for(lambda: len(service.leftovers()) == 1)
@@ -234,7 +234,7 @@ def test_a_client_that_leaves_in_mid_upload_leaves_nothing(tmp_path) -> None:
     with serving(FakeEngine(), folder=tmp_path) as service:
         with _connection(service) as connection:
             connection.sendall(
-                b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
+                b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
                 b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\nxxxx'
             )

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from nnunet_losses.serve.http.app import create_app
-from nnunet_losses.serve.http.settings import Settings, is_loopback
+from nnunet_losses.serve.http.security.settings import is_loopback
+from nnunet_losses.serve.http.settings import Settings
 
 
 def test_defaults_are_safe() -> None:
@@ -48,7 +49,7 @@ def test_impossible_values_are_refused(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "hospital.example", ""])
 def test_other_hosts_must_be_allowed(host: str) -> None:
-    with pytest.raises(ValidationError, match="no authentication yet"):
+    with pytest.raises(ValidationError, match="there is no authentication"):
         Settings(host=host)
     assert Settings(host=host, allow_remote=True).host == host
 
