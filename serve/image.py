@@ -55,7 +55,7 @@ class Image:
     geometry: Geometry
     sha256: str  # of the input files' bytes, in channel order
     warnings: tuple[tuple[str, str], ...] = field(default=())  # (code, sentence) of everything repaired
-    series: Series | None = None  # of the last channel, where it came as DICOM
+    series: Series | None = None  # of the first channel, where it came as DICOM
 
     @property
     def shape(self) -> tuple[int, int, int]:

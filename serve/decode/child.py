@@ -20,7 +20,7 @@ import SimpleITK as sitk  # noqa: N813 - the name that everybody uses
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import read_image
 
-from .messages import description_of, question_of, receive, refusal_message, send
+from .messages import Question, description_of, receive, refusal_message, send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,15 @@ def serve(channel: socket.socket) -> None:
 
 def _answer(channel: socket.socket, message: Mapping[str, Any]) -> bool:
     """Answer one question; tell whether this process may answer another one."""
-    files, reader, limits = question_of(message)
-    _limit(message["costs"])
+    question = Question.of(message)
+    _limit(question.costs)
     try:
-        image = read_image(files, reader=reader, limits=limits)
+        image = read_image(
+            question.files,
+            reader=question.reader,
+            limits=question.limits,
+            orientation=question.orientation,
+        )
         voxels = _hand_over(image.data)
     except Refusal as refusal:
         send(channel, {"refusal": refusal_message(refusal)})

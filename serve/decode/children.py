@@ -17,7 +17,7 @@ from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import Limits
 
 from .budget import Budget
-from .messages import image_of, receive, refusal_of, request_of, send
+from .messages import Question, image_of, receive, refusal_of, send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,7 @@ def read_in_child(
     reader: Reader,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
+    orientation: str | None = None,
     budget: Budget = Budget(),  # noqa: B008 - frozen
 ) -> Image:
     """Check and read the files of one case in another process. Several threads may call it at once.
@@ -51,6 +52,7 @@ def read_in_child(
         files: as for ``read_image``.
         reader: as for ``read_image``.
         limits: as for ``read_image``.
+        orientation: as for ``read_image``: the description's.
         budget: what the other process may cost.
 
     Returns:
@@ -72,12 +74,12 @@ def read_in_child(
         "wall_seconds": budget.wall_seconds,
         "output_bytes": budget.output(limits),
     }
+    question = Question(tuple(files), reader, limits, orientation, costs)
     child = _POOL.take()
     try:
-        image = child.ask(request_of(files, reader=reader, limits=limits, costs=costs), budget.wall_seconds)
+        return child.ask(question.message(), budget.wall_seconds)
     finally:
         _POOL.give_back(child)
-    return image
 
 
 def warm_up() -> None:

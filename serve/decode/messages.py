@@ -13,7 +13,7 @@ import mmap
 import os
 import socket
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,18 +81,27 @@ def _exactly(channel: socket.socket, length: int) -> bytes:
     return bytes(content)
 
 
-def request_of(
-    files: Sequence[Path], *, reader: Reader, limits: Limits, costs: Mapping[str, float]
-) -> dict[str, Any]:
-    """A question for the process that decodes."""
-    paths = [os.fspath(file.absolute()) for file in files]
-    return {"files": paths, "reader": reader.value, "limits": asdict(limits), "costs": dict(costs)}
+@dataclass(frozen=True)
+class Question:
+    """What to read: the arguments of ``read_image``, and what it may cost, by the names in ``Budget``."""
 
+    files: tuple[Path, ...]
+    reader: Reader
+    limits: Limits
+    orientation: str | None
+    costs: Mapping[str, float]
 
-def question_of(message: Mapping[str, Any]) -> tuple[list[Path], Reader, Limits]:
-    """Read ``request_of``'s message."""
-    files = [Path(path) for path in message["files"]]
-    return files, Reader(message["reader"]), Limits(**message["limits"])
+    def message(self) -> dict[str, Any]:
+        """As JSON."""
+        paths = [os.fspath(file.absolute()) for file in self.files]
+        return asdict(self) | {"files": paths, "reader": self.reader.value}
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Question:
+        """Read what ``message`` gave."""
+        files = tuple(Path(path) for path in message["files"])
+        reader, limits = Reader(message["reader"]), Limits(**message["limits"])
+        return cls(files, reader, limits, message["orientation"], message["costs"])
 
 
 def description_of(image: Image) -> dict[str, Any]:

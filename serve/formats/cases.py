@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from nnunet_losses.serve.errors import Code, Refusal
 
-from .reading import ENDINGS, ending_of
+from .dicom.reading import may_be_series
+from .reading import ENDINGS, ending_of, is_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ class Incomplete:
 
 def find_cases(inputs: Sequence[Path], description: ModelDescription) -> list[Case | Incomplete]:
     """Collect the cases of folders and files with nnU-Net's names (``CASE_0000.nii.gz``).
+
+    A folder of DICOM files is one image, and so is a zip file of one; a folder of such folders holds several.
 
     Args:
         inputs: folders, whose image files are taken, and files.
@@ -87,9 +90,15 @@ def case_from_channels(
 
 def case_name(file: Path, description: ModelDescription) -> str:
     """Name of the case that a file belongs to: without ending and channel number."""
-    stem = file.name[: -len(ending_of(file, ENDINGS[description.reader]))]
+    stem = _stem(file, description)
     match = CHANNEL_SUFFIX.fullmatch(stem)
     return match["case"] if match else stem
+
+
+def _stem(file: Path, description: ModelDescription) -> str:
+    if not is_series(file, description.reader):
+        return file.name[: -len(ending_of(file, ENDINGS[description.reader]))]
+    return file.resolve().name if file.is_dir() else file.stem
 
 
 def may_have_files(description: ModelDescription, count: int) -> bool:
@@ -118,14 +127,27 @@ def _files(inputs: Sequence[Path], description: ModelDescription) -> list[Path]:
 
 
 def _in_folder(folder: Path, description: ModelDescription) -> list[Path]:
-    """Files with the model's own ending; where there are none, of all that its reader reads."""
+    """Files with the model's own ending; else those that its reader reads; else DICOM series."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     own = [path for path in files if path.name.lower().endswith(description.file_ending.lower())]
-    return own or [path for path in files if path.name.lower().endswith(ENDINGS[description.reader])]
+    readable = own or [path for path in files if path.name.lower().endswith(ENDINGS[description.reader])]
+    return readable or _series_in(folder, files, description)
+
+
+def _series_in(folder: Path, files: Sequence[Path], description: ModelDescription) -> list[Path]:
+    """The folder itself, where DICOM files lie in it; else its zip files, and its folders of DICOM files."""
+    if not is_series(folder, description.reader):
+        return []
+    zips = [file for file in files if file.suffix.lower() == ".zip"]
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and may_be_series(path))
+    loose = [file for file in files if file not in zips]
+    if loose and may_be_series(folder) and not folders:
+        return [folder]
+    return sorted([*zips, *folders])
 
 
 def _split(file: Path, description: ModelDescription) -> tuple[str, int]:
-    stem = file.name[: -len(ending_of(file, ENDINGS[description.reader]))]
+    stem = _stem(file, description)
     match = CHANNEL_SUFFIX.fullmatch(stem)
     if match:
         return match["case"], int(match["channel"])

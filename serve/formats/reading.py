@@ -15,6 +15,8 @@ from nnunet_losses.serve.image import Geometry, Image
 from nnunet_losses.serve.schema import Reader
 
 from . import nibabel_volume, picture, tiff_volume, volume
+from .dicom.reading import ENDINGS as SERIES_ENDINGS
+from .dicom.reading import read_series
 from .layout import times, unsupported
 from .limits import Limits
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .integrity import Hash
     from .volume import Decoded
 
 ENDINGS: Mapping[Reader, tuple[str, ...]] = {
@@ -42,30 +45,42 @@ _READ: Mapping[Reader, Callable[..., Decoded]] = {
     Reader.TIFF_3D: tiff_volume.read_tiff_volume,
     Reader.NATURAL_IMAGE_2D: picture.read_picture,
 }
+# Readers whose models a DICOM series can be given to; those that turn every image turn it, too.
+_SERIES_ORIENTATION: Mapping[Reader, str | None] = {
+    Reader.SIMPLE_ITK: None,
+    Reader.SIMPLE_ITK_REORIENT: volume.ORIENTATION,
+    Reader.NIBABEL: None,
+    Reader.NIBABEL_REORIENT: volume.ORIENTATION,
+}
 DISPLACEMENT_LIMIT = 1.0  # voxels by which the corners of two channels may lie apart
 
 
-def read_image(files: Sequence[Path], *, reader: Reader, limits: Limits = Limits()) -> Image:  # noqa: B008 - frozen
+def read_image(
+    files: Sequence[Path],
+    *,
+    reader: Reader,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    orientation: str | None = None,
+) -> Image:
     """Check and read the files of one case.
 
     Args:
-        files: one per channel, or one that holds all channels of a picture, in the channels' order.
+        files: one per channel, or one that holds all channels of a picture, in the channels' order. A DICOM
+            series is a folder, a zip file or a multi-frame file.
         reader: which of nnU-Net's readers the model was trained with.
         limits: budgets, checked before anything is allocated.
+        orientation: how the model's training images lay, for DICOM series; those are turned to it.
 
     Returns:
         The image: float32 (channels, z, y, x), spacing (z, y, x) in millimetres. One thing is told that
         nnU-Net does not get to see: of NIfTI files, voxels that are not finite are NaN here, and 0 there.
 
     Raises:
-        Refusal: ``input.*`` for files that cannot be read or trusted, ``contract.geometry_mismatch`` for
-            channels that do not lie on one grid.
+        Refusal: ``input.*`` and ``series.*`` for files that cannot be read or trusted,
+            ``contract.geometry_mismatch`` for channels that do not lie on one grid.
     """
     digest = hashlib.sha256()
-    decoded = [
-        _READ[reader](file, ending=ending_of(file, ENDINGS[reader]), limits=limits, digest=digest)
-        for file in files
-    ]
+    decoded = [_read(file, reader, limits=limits, digest=digest, orientation=orientation) for file in files]
     if reader is Reader.TIFF_3D:
         decoded = tiff_volume.with_spacing(decoded, files[0], digest)
     names = [file.name for file in files]
@@ -73,9 +88,30 @@ def read_image(files: Sequence[Path], *, reader: Reader, limits: Limits = Limits
     for name, other in zip(names[1:], decoded[1:], strict=True):
         warnings += _compare((names[0], decoded[0]), (name, other))
     first = decoded[0]
-    # nnU-Net's SimpleITKIOWithReorient turns the mask as the last channel lay, not the first
-    geometry = replace(first.geometry, orientation=decoded[-1].geometry.orientation)
-    return Image(_stack(decoded), first.spacing, geometry, digest.hexdigest(), tuple(warnings))
+    geometry = first.geometry
+    if first.series is None:  # nnU-Net's SimpleITKIOWithReorient turns the mask as the last channel lay
+        geometry = replace(geometry, orientation=decoded[-1].geometry.orientation)
+    return Image(_stack(decoded), first.spacing, geometry, digest.hexdigest(), tuple(warnings), first.series)
+
+
+def _read(file: Path, reader: Reader, *, limits: Limits, digest: Hash, orientation: str | None) -> Decoded:
+    if is_series(file, reader):
+        wanted = _SERIES_ORIENTATION[reader] or orientation
+        return read_series(file, orientation=wanted, limits=limits, digest=digest)
+    return _READ[reader](file, ending=ending_of(file, ENDINGS[reader]), limits=limits, digest=digest)
+
+
+def is_series(file: Path, reader: Reader) -> bool:
+    """Whether a file is read as a DICOM series: a folder, ``.zip`` or ``.dcm``, of a model of volumes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> is_series(Path("ct.zip"), Reader.SIMPLE_ITK), is_series(Path("ct.zip"), Reader.NATURAL_IMAGE_2D)
+        (True, False)
+    """
+    name = file.name.lower()
+    is_other = name.endswith(ENDINGS[reader])
+    return reader in _SERIES_ORIENTATION and not is_other and (name.endswith(SERIES_ENDINGS) or file.is_dir())
 
 
 def ending_of(file: Path, endings: Sequence[str]) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nnunet_losses.serve.image import Series
+
     from .limits import Limits
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
@@ -54,6 +56,7 @@ class Decoded:
     spacing: tuple[float, float, float]
     geometry: Geometry
     warnings: tuple[tuple[str, str], ...]
+    series: Series | None = None
 
 
 def read_volume(path: Path, *, ending: str, limits: Limits, digest: Hash, reorient: bool = False) -> Decoded:
