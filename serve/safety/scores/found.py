@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnunet_losses.serve.image import Geometry
-    from nnunet_losses.serve.pipeline.preprocess import Preprocessed
     from nnunet_losses.serve.schema import Label
 
     Box = tuple[slice, ...]
@@ -68,9 +67,14 @@ def observe_mask(mask: NDArray[Any], labels: Sequence[Label], geometry: Geometry
     )
 
 
-def body_box(preprocessed: Preprocessed, forward: Sequence[int]) -> Box:
-    """The part of the image, in its own axis order, that is not all zeros and to which nnU-Net crops."""
-    return tuple(preprocessed.box[list(forward).index(axis)] for axis in range(3))
+def body_box(box: Box, forward: Sequence[int]) -> Box:
+    """The part of the image, in its own axis order, that is not all zeros and to which nnU-Net crops.
+
+    Args:
+        box: the same in the network's axis order.
+        forward: the image's axes in the network's order.
+    """
+    return tuple(box[list(forward).index(axis)] for axis in range(3))
 
 
 def _measure(

@@ -60,6 +60,7 @@ class Observation:
         features: pooled encoder features by output name, mean over all tiles, each (channels,).
         foreground_features: the same, tiles weighted by what was found in them; None where nothing was.
         found: what the mask holds.
+        texture: (channels, statistics) of what the network gets, see ``texture.observe_texture``.
     """
 
     grid: Grid
@@ -70,6 +71,7 @@ class Observation:
     features: dict[str, Floats] | None = None
     foreground_features: dict[str, Floats] | None = None
     found: Found | None = None
+    texture: Floats | None = None
 
 
 def observe_image(image: Image) -> Observation:

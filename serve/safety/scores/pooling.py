@@ -6,7 +6,8 @@ body drowns in the mean over all tiles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -52,24 +53,63 @@ def pooled(features: Mapping[str, NDArray[Any]], weights: Floats | None = None) 
     }
 
 
-def foreground_weights(
-    mask: NDArray[Any], preprocessed: Preprocessed, tiles: Tiles, forward: Sequence[int]
-) -> Floats:
+@dataclass(frozen=True)
+class TileGrid:
+    """Where the tiles of a network's input lie in the image.
+
+    Attributes:
+        slices: of each tile in the padded input.
+        padding: voxels before the input along each axis.
+        shape: of the input, without padding.
+        box: the part of the image that the input covers, in the network's axis order.
+        forward: the image's axes in the network's order.
+    """
+
+    slices: Sequence[Sequence[slice | int]]
+    padding: tuple[int, ...]
+    shape: tuple[int, ...]
+    box: tuple[slice, slice, slice]
+    forward: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, preprocessed: Preprocessed, tiles: Tiles, forward: tuple[int, int, int]) -> Self:
+        """Take what is needed from an input and its tiles."""
+        padding = tuple(int(side.start) for side in tiles.back[1:])
+        return cls(tiles.slices, padding, preprocessed.data.shape[1:], preprocessed.box, forward)
+
+    @property
+    def cropped_shape(self) -> tuple[int, ...]:
+        """Shape of the box, in the image's voxels and the network's axis order."""
+        return tuple(side.stop - side.start for side in self.box)
+
+    def parts(self) -> list[tuple[slice, ...]]:
+        """Where each tile lies on the cropped grid; at least one voxel."""
+        scale = np.array(self.cropped_shape) / self.shape
+        padding = np.array(self.padding)
+        return [_part(slices, padding, scale, self.cropped_shape) for slices in self.slices]
+
+    def voxels(self, tile: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """First and behind last voxel of a tile along each axis (z, y, x) of the image."""
+        part = self.parts()[tile]
+        sides = [
+            (box.start + own.start, box.start + own.stop) for box, own in zip(self.box, part, strict=True)
+        ]
+        z, y, x = (sides[self.forward.index(axis)] for axis in range(3))
+        return z, y, x
+
+
+def foreground_weights(mask: NDArray[Any], grid: TileGrid) -> Floats:
     """Share of each tile in which something was found.
 
     Args:
         mask: integers (z, y, x) on the image's grid.
-        preprocessed: the network's input.
-        tiles: of that input.
-        forward: the image's axes in the network's order.
+        grid: of the tiles.
 
     Returns:
         (tiles,), from 0 to 1.
     """
-    inside = np.ascontiguousarray((mask.transpose(forward)[preprocessed.box]) > 0)
-    padding = np.array([side.start for side in tiles.back[1:]])
-    scale = np.array(inside.shape) / preprocessed.data.shape[1:]
-    return np.array([inside[_part(slices, padding, scale, inside.shape)].mean() for slices in tiles.slices])
+    inside = np.ascontiguousarray((mask.transpose(grid.forward)[grid.box]) > 0)
+    return np.array([inside[part].mean() for part in grid.parts()])
 
 
 def _part(

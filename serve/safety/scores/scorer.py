@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .appearance import Appearance
 from .channels import Correlations
 from .geometry import GridDistance, Orientation
 from .histogram import Histogram
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 RECIPES: dict[str, tuple[type[Score], Fit]] = {
     "histogram.raw": (Histogram, partial(Histogram.fit, place="raw")),
     "histogram.preprocessed": (Histogram, partial(Histogram.fit, place="preprocessed")),
+    "texture": (Appearance, Appearance.fit),
     "features.global": (Neighbours, partial(Neighbours.fit, pooling="features")),
     "features.foreground": (Neighbours, partial(Neighbours.fit, pooling="foreground_features")),
     "geometry.spacing": (GridDistance, partial(GridDistance.fit, quantity="spacing")),

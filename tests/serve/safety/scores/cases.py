@@ -19,6 +19,7 @@ from nnunet_losses.serve.safety.scores.observation import (
     observe_image,
     order_statistics,
 )
+from nnunet_losses.serve.safety.scores.texture import STATISTICS, observe_texture
 from nnunet_losses.serve.schema import Label
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def made_up(random: np.random.Generator, *, channels: int = 2, **changes: Any) -
             random.integers(1, 4, 2).astype(float),
             random.uniform(0.4, 0.6, (2, 3)),
         ),
+        "texture": random.normal(size=(channels, STATISTICS)),
     }
     return Observation(**(values | changes))
 
@@ -87,6 +89,7 @@ def observed(image: Image, labels: NDArray[Any]) -> Observation:
         features=features,
         foreground_features=features,
         found=observe_mask(labels, LABELS, image.geometry, body),
+        texture=observe_texture(normalised.astype(np.float32)),
     )
 
 

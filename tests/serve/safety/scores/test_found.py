@@ -8,7 +8,7 @@ import pytest
 from nnunet_losses.serve.pipeline.preprocess import Preprocessed
 from nnunet_losses.serve.pipeline.stitch import Tiles
 from nnunet_losses.serve.safety.scores.found import body_box, observe_mask
-from nnunet_losses.serve.safety.scores.pooling import foreground_weights, pooled
+from nnunet_losses.serve.safety.scores.pooling import TileGrid, foreground_weights, pooled
 from nnunet_losses.serve.schema import Label, Tiling
 
 from ...images import picture, volume
@@ -58,9 +58,8 @@ def test_the_place_does_not_depend_on_resolution() -> None:
 
 def test_the_body_is_in_the_images_axis_order() -> None:
     sides = (slice(0, 1), slice(2, 3), slice(4, 5))
-    preprocessed = Preprocessed(np.zeros((1, 1, 1, 1), np.float32), (9, 9, 9), sides, (1.0,) * 3, (1.0,) * 3)
     # the network's first axis is the image's last
-    assert body_box(preprocessed, (2, 0, 1)) == (sides[1], sides[2], sides[0])
+    assert body_box(sides, (2, 0, 1)) == (sides[1], sides[2], sides[0])
 
 
 def test_pooling_is_a_weighted_mean() -> None:
@@ -89,7 +88,7 @@ def test_foreground_of_tiles_at_the_images_resolution() -> None:
     mask[:, 1:5, 2:4] = 3  # first half of the box, all of it
     prepared = preprocessed_of((4, 4, 4), (slice(0, 4), slice(1, 5), slice(2, 6)))
     tiles = Tiles.cut(prepared.data, Tiling(patch_size=(4, 4, 2), step_size=1.0))
-    assert foreground_weights(mask, prepared, tiles, (0, 1, 2)).tolist() == [1.0, 0.0]
+    assert foreground_weights(mask, TileGrid.of(prepared, tiles, (0, 1, 2))).tolist() == [1.0, 0.0]
 
 
 def test_foreground_of_tiles_at_another_resolution_turned_and_padded() -> None:
@@ -97,7 +96,9 @@ def test_foreground_of_tiles_at_another_resolution_turned_and_padded() -> None:
     mask[:, :, 4:] = 1
     prepared = preprocessed_of((16, 4, 4), (slice(0, 8), slice(0, 2), slice(0, 2)))
     tiles = Tiles.cut(prepared.data, Tiling(patch_size=(8, 8, 4), step_size=1.0))
-    assert foreground_weights(mask, prepared, tiles, (2, 0, 1)).tolist() == [0.0, 1.0]
+    grid = TileGrid.of(prepared, tiles, (2, 0, 1))
+    assert foreground_weights(mask, grid).tolist() == [0.0, 1.0]
+    assert grid.voxels(1) == ((0, 2), (0, 2), (4, 8))
 
 
 def test_foreground_of_slices() -> None:
@@ -105,4 +106,4 @@ def test_foreground_of_slices() -> None:
     mask[1, :2] = 1
     prepared = preprocessed_of((3, 4, 4), (slice(0, 3), slice(0, 4), slice(0, 4)))
     tiles = Tiles.cut(prepared.data, Tiling(patch_size=(4, 4), step_size=1.0))
-    assert foreground_weights(mask, prepared, tiles, (0, 1, 2)).tolist() == [0.0, 0.5, 0.0]
+    assert foreground_weights(mask, TileGrid.of(prepared, tiles, (0, 1, 2))).tolist() == [0.0, 0.5, 0.0]

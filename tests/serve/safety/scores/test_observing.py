@@ -22,7 +22,7 @@ def observed(segmenter: Segmenter, bundle: Bundle, low: float) -> Observation:
     image = volume(noise(*shape, low=low), (1.5, 1.0, 1.0))
     preprocessed = segmenter.preprocess(image)
     segmentation = segmenter.segment(image)
-    return observe(image, preprocessed, segmenter.tiles(preprocessed), segmentation, bundle.description)
+    return observe(image, preprocessed, segmentation, bundle.description)
 
 
 def test_a_case_of_an_exported_network_has_scores(volume_bundle: Bundle) -> None:
