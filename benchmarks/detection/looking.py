@@ -55,8 +55,7 @@ def seen(segmenter: Segmenter, image: Image) -> Seen | None:
     (vote,) = votes.votes.values()
     doubt = uncertainties(vote.on_host().logits)
     segmentation = segmenter.conclude(votes)
-    tiles = segmenter.tiles(preprocessed)
-    return Seen(observe(image, preprocessed, tiles, segmentation, segmenter.bundle.description), *doubt)
+    return Seen(observe(image, preprocessed, segmentation, segmenter.bundle.description), *doubt)
 
 
 def run(data: str, bundle: Path, folder: Path, work: Path, *, mirror: bool) -> Path:

@@ -110,7 +110,7 @@ class GpuStitcher:
     memory: Memory
     accumulation: Accumulation = "float16"
     progress: Progress | None = None
-    features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+    features: list[dict[str, list[NDArray[np.float32]]]] = field(default_factory=list)
     forward_passes: int = 0
     network_seconds: float = 0.0
     _kept: dict[str, Any] = field(default_factory=dict)  # arrays that move to the host where memory is short
@@ -145,8 +145,9 @@ class GpuStitcher:
         """Weighted mean of one network's tiles, kept as ``sums``."""
         shape = (self.heads, *tiles.padded.shape[1:])
         self._keep("sums", lambda xp: xp.zeros(shape, self.accumulation))
+        self.features.append({})
         for index, slices in enumerate(tiles.slices):
-            self._fitting(partial(self._add, network, slices, keep_features=turn[0] == 0))
+            self._fitting(partial(self._add, network, slices))
             if self.progress is not None:
                 self.progress(turn[0] * len(tiles) + index + 1, turn[1] * len(tiles))
         self._kept["sums"] /= self._kept["weight_sum"]
@@ -167,11 +168,11 @@ class GpuStitcher:
             total[slices[1:]] += weights
         return total
 
-    def _add(self, network: Any, slices: Any, *, keep_features: bool) -> None:
+    def _add(self, network: Any, slices: Any) -> None:
         """Add one tile to the sums; nothing is changed where the memory is not enough."""
         xp = self.arrays.xp
         tile = xp.ascontiguousarray(xp.asarray(self._kept["image"][slices])[None])
-        prediction, features = self._mirrored(network, tile, keep_features=keep_features)
+        prediction, features = self._mirrored(network, tile)
         if self.tiling.gaussian:
             prediction *= xp.asarray(self._kept["weights"]).astype(np.float32)
         if self.memory.on_host:
@@ -180,9 +181,9 @@ class GpuStitcher:
         prediction += sums[slices]  # float32; assigning rounds the sum to the accumulation's dtype
         sums[slices] = prediction
         for name, values in features.items():
-            self.features.setdefault(name, []).append(self.arrays.host(values[0]))
+            self.features[-1].setdefault(name, []).append(self.arrays.host(values[0]))
 
-    def _mirrored(self, network: Any, tile: Any, *, keep_features: bool) -> tuple[Any, dict[str, Any]]:
+    def _mirrored(self, network: Any, tile: Any) -> tuple[Any, dict[str, Any]]:
         """Mean of the logits (heads, *patch) over all mirrorings, in nnU-Net's order; the plain features."""
         xp, flips = self.arrays.xp, mirrorings(self.tiling.mirror_axes)
         total: Any = None
@@ -190,7 +191,7 @@ class GpuStitcher:
         for start in range(0, len(flips), self.memory.batch):
             group = flips[start : start + self.memory.batch]
             batch = xp.ascontiguousarray(xp.concatenate([xp.flip(tile, axes) for axes in group]))
-            outputs = self._run(network, batch, with_features=keep_features and start == 0)
+            outputs = self._run(network, batch, with_features=start == 0)
             logits = outputs.pop(LOGITS)
             features = outputs or features
             for index, axes in enumerate(group):

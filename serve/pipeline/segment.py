@@ -42,9 +42,11 @@ class Segmentation:
         timings: seconds by stage: preprocess, network, stitch, labels, and postprocess where there is any.
         tiles: number of tiles, over all members.
         forward_passes: tiles times mirrorings times folds.
-        features: pooled encoder features by output name, (tiles, channels), of the first member.
+        features: pooled encoder features by output name, (tiles, channels), of the first member's first fold.
         removed: what postprocessing took away.
         warnings: codes and messages about the precision, and about what an engine had to do without.
+        fold_features: the same features of all of its folds.
+        seen: what ``Segmenter.look`` returned.
     """
 
     mask: NDArray[Any]
@@ -54,6 +56,8 @@ class Segmentation:
     features: dict[str, NDArray[np.float32]]
     removed: tuple[Removal, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    fold_features: tuple[dict[str, NDArray[np.float32]], ...] = ()
+    seen: Any = None
 
 
 @dataclass(eq=False)
@@ -63,7 +67,8 @@ class Votes:
     Attributes:
         votes: of the averaged members, by name; the first member's comes first.
         frame: where the cropped grid lies, in the first vote's axis order.
-        timings, tiles, forward_passes, features, warnings: as in ``Segmentation``.
+        timings, tiles, forward_passes, warnings, seen: as in ``Segmentation``.
+        features: as its ``fold_features``.
     """
 
     votes: dict[str, Vote] = field(default_factory=dict)
@@ -71,7 +76,8 @@ class Votes:
     timings: dict[str, float] = field(default_factory=dict)
     tiles: int = 0
     forward_passes: int = 0
-    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    features: tuple[dict[str, NDArray[np.float32]], ...] = ()
+    seen: Any = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
 
     def spend(self, stage: str, seconds: float) -> None:
@@ -96,6 +102,7 @@ class Segmenter:
             a tile (1, channels, *patch) to its logits (1, heads, *patch).
         accumulation: ``float16`` reproduces nnU-Net; ``float32`` is more accurate.
         around: what is put around every network once it is opened.
+        look: is shown each image as the first member's network gets it, before the network runs.
 
     Attributes:
         bundle: the model.
@@ -112,8 +119,10 @@ class Segmenter:
         networks: Sequence[TileNetwork | Function] | None = None,
         accumulation: Accumulation = "float16",
         around: Callable[[TileNetwork], TileNetwork] = lambda network: network,
+        look: Callable[[Preprocessed], Any] | None = None,
     ) -> None:
         self.bundle = bundle
+        self.look = look
         members = bundle.description.members
         given = None if networks is None else _by_member(networks, members)
         self._open = NetworkOpener(bundle, backend=backend, precision=precision, threads=threads)
@@ -177,7 +186,15 @@ class Segmenter:
         mask, removed = self.decide(found)
         warnings = (*self._open.warnings, *found.warnings)
         return Segmentation(
-            mask, found.timings, found.tiles, found.forward_passes, found.features, removed, warnings
+            mask,
+            found.timings,
+            found.tiles,
+            found.forward_passes,
+            found.features[0] if found.features else {},
+            removed,
+            warnings,
+            fold_features=found.features,
+            seen=found.seen,
         )
 
     def decide(self, found: Votes) -> tuple[NDArray[Any], tuple[Removal, ...]]:
@@ -250,11 +267,15 @@ class _Election:
             preprocessed, self._prepared = self._prepared, None
         else:
             preprocessed = stage.preprocess(self._image, previous)
-        prepared = perf_counter()
+        found.spend("preprocess", perf_counter() - start)
+        if stage is self._segmenter.first and self._segmenter.look is not None:
+            start = perf_counter()
+            found.seen = self._segmenter.look(preprocessed)
+            found.spend("safety", perf_counter() - start)
+        start = perf_counter()
         stitched = stage.stitch(preprocessed, progress=self._counter(stage, preprocessed))
-        found.spend("preprocess", prepared - start)
         found.spend("network", stitched.network_seconds)
-        found.spend("stitch", perf_counter() - prepared - stitched.network_seconds)
+        found.spend("stitch", perf_counter() - start - stitched.network_seconds)
         found.tiles += stitched.tiles
         found.warnings += stitched.warnings
         found.forward_passes += stitched.forward_passes

@@ -50,7 +50,7 @@ class Stitched:
 
     Attributes:
         logits: (heads, z, y, x) in the network's space, float16 unless asked otherwise: the mean over folds.
-        features: pooled encoder features by output name, (tiles, channels): of the first fold's plain passes.
+        features: for each fold, pooled features of its plain passes by output name, (tiles, channels).
         tiles: number of tiles.
         forward_passes: tiles times mirrorings times folds.
         network_seconds: time spent inside the networks.
@@ -58,7 +58,7 @@ class Stitched:
     """
 
     logits: NDArray[Any]
-    features: dict[str, NDArray[np.float32]]
+    features: tuple[dict[str, NDArray[np.float32]], ...]
     tiles: int
     forward_passes: int
     network_seconds: float
@@ -136,7 +136,9 @@ class Stage:
         stitcher = self._stitcher(progress)
         networks = [partial(self.network, fold) for fold in range(len(self.member.folds))]
         logits = stitcher.logits(tiles, networks)
-        features = {name: np.stack(values) for name, values in stitcher.features.items()}
+        features = tuple(
+            {name: np.stack(values) for name, values in fold.items()} for fold in stitcher.features
+        )
         warnings = self._memory.warnings if isinstance(stitcher, GpuStitcher) else self._copies()
         seconds = stitcher.network_seconds
         return Stitched(logits, features, len(tiles), stitcher.forward_passes, seconds, warnings)

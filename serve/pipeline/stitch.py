@@ -70,7 +70,7 @@ class Stitcher:
         heads: number of logit channels.
         accumulation: dtype of the sums.
         progress: called with (tiles done, tiles to do) after each tile; may raise to stop.
-        features: pooled features of the first network's plain passes by output name, one entry per tile.
+        features: for each network, pooled features of its plain passes by output name, one entry per tile.
         forward_passes: how often a network ran.
         network_seconds: time spent waiting for the networks.
         threads: for blending; None takes the cores that this process may use.
@@ -80,7 +80,7 @@ class Stitcher:
     heads: int
     accumulation: Accumulation = "float16"
     progress: Callable[[int, int], None] | None = None
-    features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+    features: list[dict[str, list[NDArray[np.float32]]]] = field(default_factory=list)
     forward_passes: int = 0
     network_seconds: float = 0.0
     threads: int | None = None
@@ -129,12 +129,13 @@ class Stitcher:
     ) -> NDArray[Any]:
         """Weighted mean of one network's tiles; ``turn`` says which of how many networks it is."""
         logits = np.zeros((self.heads, *tiles.padded.shape[1:]), self.accumulation)
+        self.features.append({})
         weights = self._weights().astype(np.float32)
         weights = weights if weights.ndim == 3 else weights[np.newaxis]
         # one stream over all passes: the network works on the next one while this one is added up
         with closing(stream(network, self._passes(tiles))) as outputs:
             for index, slices in enumerate(tiles.slices):
-                prediction = self._mirrored(outputs, workers, keep_features=turn[0] == 0)
+                prediction = self._mirrored(outputs, workers)
                 sums = _with_depth(logits[slices])
                 add_weighted(
                     sums, _with_depth(prediction), weights if self.tiling.gaussian else None, workers
@@ -151,15 +152,13 @@ class Stitcher:
             for axes in mirrorings(self.tiling.mirror_axes):
                 yield np.ascontiguousarray(np.flip(tile, axes))
 
-    def _mirrored(
-        self, outputs: Iterator[TileOutput], workers: Workers, *, keep_features: bool
-    ) -> NDArray[np.float32]:
+    def _mirrored(self, outputs: Iterator[TileOutput], workers: Workers) -> NDArray[np.float32]:
         """Mean of a tile's logits (heads, *patch) over all mirrorings, summed in nnU-Net's order.
 
         Valid until the next pass is asked for.
         """
         flips = mirrorings(self.tiling.mirror_axes)
-        total: NDArray[np.float32] = self._next(outputs, keep_features=keep_features)[0]
+        total: NDArray[np.float32] = self._next(outputs, keep_features=True)[0]
         if len(flips) == 1:
             return total
         total = np.array(total)  # the next pass may write over it
@@ -186,7 +185,7 @@ class Stitcher:
             )
         if keep_features:
             for name, values in output.features.items():
-                self.features.setdefault(name, []).append(np.array(values[0]))
+                self.features[-1].setdefault(name, []).append(np.array(values[0]))
         return output.logits
 
 

@@ -172,7 +172,7 @@ class Features:
         return TileOutput(np.repeat(tiles, 2, axis=1), {"pooled": np.stack([mean[0]])})
 
 
-def test_features_come_from_the_plain_passes_of_the_first_network() -> None:
+def test_features_come_from_the_plain_passes_of_each_network() -> None:
     tiling = Tiling(patch_size=(4, 4, 4), mirror_axes=(0, 1))
     data = np.random.default_rng(1).standard_normal((1, 6, 4, 4)).astype(np.float32)
     networks = [Features(), Features()]
@@ -180,7 +180,9 @@ def test_features_come_from_the_plain_passes_of_the_first_network() -> None:
     stitcher = Stitcher(tiling, 2)
     stitcher.logits(tiles, [lambda network=network: network for network in networks])
     expected = [tiles[index].mean(axis=(2, 3, 4))[0] for index in range(len(tiles))]
-    np.testing.assert_allclose(stitcher.features["pooled"], expected)
+    for fold in stitcher.features:
+        np.testing.assert_allclose(fold["pooled"], expected)
+    assert len(stitcher.features) == 2
     assert [network.calls for network in networks] == [len(tiles) * 4] * 2
 
 
