@@ -43,11 +43,12 @@ def serve(options: Mapping[str, Any]) -> None:
         Unservable: an option, a bundle or the address cannot be used.
     """
     settings = _settings(options)
-    for warning in _check_security(settings):
-        typer.echo(warning, err=True)
+    warnings = _check_security(settings)
     descriptions = [_describe(path) for path in settings.bundles]
     _require_different_names([model.name for model in descriptions])
     listener = _listen(settings)
+    for warning in warnings:
+        typer.echo(warning, err=True)
     _announce(settings, listener, descriptions)
     server = uvicorn.Server(_configuration(settings))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # after uvicorn's own: ends cleanly, removing files
