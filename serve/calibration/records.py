@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
-
-from pydantic import Field
-
-from nnunet_losses.serve.schema import Frozen
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    import numpy as np
     from numpy.typing import NDArray
 
-    from nnunet_losses.serve.examined import Examined
+    from nnunet_losses.serve.safety.candidates import LabelCandidates
     from nnunet_losses.serve.safety.scores.observation import Observation
-    from nnunet_losses.serve.schema import ModelDescription
 
 
 class Kind(StrEnum):
@@ -37,22 +31,6 @@ class Role(StrEnum):
     OUTLIER = "outlier"
 
 
-class LabelRecord(Frozen):
-    """One label of one case.
-
-    Attributes:
-        reference_present: whether it is there in truth; None where nobody knows.
-        dice: between mask and reference; None without a reference, or where both are empty.
-        candidates: connected parts that may be lesions, strongest first, as plain values.
-        facts: whatever else a look found, by name; plain values that JSON can hold.
-    """
-
-    reference_present: bool | None = None
-    dice: float | None = None
-    candidates: tuple[dict[str, Any], ...] = ()
-    facts: dict[str, Any] = Field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
 class CaseRecord:
     """What is kept of a case.
@@ -65,7 +43,9 @@ class CaseRecord:
         role: what it is for.
         input_sha256: of its files.
         observation: for the scores.
-        labels: by name, in the model's order.
+        candidates: of each label, in the model's order; with the truth where there is a reference.
+        tiles: the observation's features before they were pooled, float16 (tiles, channels) by output name;
+            None where they are not needed.
     """
 
     name: str
@@ -75,28 +55,5 @@ class CaseRecord:
     role: Role
     input_sha256: str
     observation: Observation
-    labels: Mapping[str, LabelRecord] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A case of the calibration that was just answered, with everything that a look may need.
-
-    Attributes:
-        examined: image, votes (logits), segmentation and observations.
-        reference: mask (z, y, x) on the image's grid; None without one.
-        description: of the model that answered.
-        engine: ``Segmenter`` that answered.
-    """
-
-    examined: Examined
-    reference: NDArray[Any] | None
-    description: ModelDescription
-    engine: Any
-
-
-class Look(Protocol):
-    """Finds out something about each label of a case, once per case of a calibration."""
-
-    def __call__(self, subject: Subject) -> Mapping[str, Mapping[str, Any]]:
-        """Return, by label name, fields of ``LabelRecord``."""
+    candidates: tuple[LabelCandidates, ...] = ()
+    tiles: dict[str, NDArray[np.float16]] | None = None

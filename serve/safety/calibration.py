@@ -139,7 +139,7 @@ class Calibration(Frozen):
         identity: the bundle that it belongs to, and no other.
         counts: of cases.
         distribution: whether an image is like the known ones.
-        presence: by label, whether there is anything.
+        presence: whether there is anything.
         quality: expected Dice.
     """
 
@@ -151,7 +151,7 @@ class Calibration(Frozen):
     identity: Identity
     counts: Counts
     distribution: DistributionSection | None = None
-    presence: dict[str, PresenceSection] = Field(default_factory=dict)
+    presence: PresenceSection | None = None
     quality: QualitySection | None = None
 
 

@@ -118,6 +118,14 @@ def _preprocessed_histogram(name: str, learnt: LearntContract, case: Observation
     return _evidence(name, message)
 
 
+def _texture(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
+    message = (
+        "Sharpness, noise, or regular patterns differ from the known images: another reconstruction or slice "
+        "thickness, motion, ghosts, or an image that was processed."
+    )
+    return _evidence(name, message)
+
+
 def _correlations(name: str, learnt: LearntContract, case: Observation) -> Evidence:
     names = [channel.name for channel in learnt.channels]
     pairs = list(zip(combinations(names, 2), _pairs(case), learnt.correlations, strict=True))
@@ -131,7 +139,7 @@ def _correlations(name: str, learnt: LearntContract, case: Observation) -> Evide
     (first, second), value, known = (outside or pairs)[0]
     usual = "unknown" if known is None else _span(known)
     message = (
-        f"{first} and {second} resemble each other by {value:.2f} (correlation); in the known images {usual}. "
+        f"{first} and {second} correlate by {value:.2f}; in the known images {usual}. "
         "One may have been sent twice, or for the other, or the patient moved between them."
     )
     expected = [None if k is None else _plain(k) for _, _, k in pairs]
@@ -223,6 +231,7 @@ def _evidence(
 DESCRIPTIONS: dict[str, Describe] = {
     "histogram.raw": _raw_histogram,
     "histogram.preprocessed": _preprocessed_histogram,
+    "texture": _texture,
     "features.global": _features,
     "features.foreground": _foreground_features,
     "geometry.spacing": _spacing,

@@ -10,6 +10,8 @@ from nnunet_losses.serve.pipeline.stitch import Tiles
 from .found import body_box, observe_mask
 from .observation import Observation, observe_image, observe_preprocessed
 from .pooling import TileGrid, foreground_weights, pooled
+from .texture import observe_texture
+from .texture import observe_texture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +29,12 @@ class NetworkInput:
 
     Attributes:
         levels: order statistics of the image's channels, as ``Observation.preprocessed``.
+        texture: as ``Observation.texture``.
         grid: where the tiles lie in the image.
     """
 
     levels: NDArray[np.float64]
+    texture: NDArray[np.float64]
     grid: TileGrid
 
 
@@ -43,7 +47,9 @@ def look_at_input(preprocessed: Preprocessed, description: ModelDescription) -> 
     member = description.members[0]
     tiles = Tiles.cut(preprocessed.data[:0], member.tiling)  # their places alone
     grid = TileGrid.of(preprocessed, tiles, member.preprocessing.transpose_forward)
-    return NetworkInput(observe_preprocessed(preprocessed, len(description.channel_names)), grid)
+    channels = len(description.channel_names)  # without a cascade's labels
+    texture = observe_texture(preprocessed.data[:channels])
+    return NetworkInput(observe_preprocessed(preprocessed, channels), texture, grid)
 
 
 def observe_folds(
@@ -75,9 +81,11 @@ def observe_folds(
         replace(
             seen,
             preprocessed=given.levels,
+            texture=given.texture,
             features=pooled(features),
             foreground_features=pooled(features, weights),
             found=found,
+            texture=given.texture,
         )
         for features in segmentation.fold_features or (segmentation.features,)
     )
