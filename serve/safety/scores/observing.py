@@ -11,7 +11,6 @@ from .found import body_box, observe_mask
 from .observation import Observation, observe_image, observe_preprocessed
 from .pooling import TileGrid, foreground_weights, pooled
 from .texture import observe_texture
-from .texture import observe_texture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +84,6 @@ def observe_folds(
             features=pooled(features),
             foreground_features=pooled(features, weights),
             found=found,
-            texture=given.texture,
         )
         for features in segmentation.fold_features or (segmentation.features,)
     )
