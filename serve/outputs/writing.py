@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import write_mask, write_text
-from nnunet_losses.serve.formats.turning import own_grid
 from nnunet_losses.serve.formats.writing import replacing, write_volume
 
+from .answered import Answered
+from .dicom_seg import write_seg
 from .kinds import ENDINGS, Options, Output, OutputKind, media_type_of
+from .rtstruct import write_rtstruct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,30 +24,6 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.answer import Answer
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.schema import ModelDescription
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """One answered case, as the writers see it.
-
-    Attributes:
-        mask: integers (z, y, x) on the image's grid.
-        image: what was segmented.
-        answer, description: as they are.
-        options: see ``Options``.
-        folder: where to write.
-    """
-
-    mask: NDArray[Any]
-    image: Image
-    answer: Answer
-    description: ModelDescription
-    options: Options
-    folder: Path
-
-    def path(self, ending: str) -> Path:
-        """Where the output with that ending goes."""
-        return self.folder / f"{self.options.stem}{ending}"
 
 
 def write_outputs(
@@ -128,7 +105,7 @@ def _mask(answered: Answered) -> Sequence[Path]:
 
 def _volume(answered: Answered, kind: OutputKind) -> Sequence[Path]:
     path = answered.path(ENDINGS[kind])
-    voxels, geometry = own_grid(answered.mask, answered.image.geometry)
+    voxels, geometry = answered.own
     voxels = voxels.astype(np.uint8 if voxels.max() < 255 else np.uint16, copy=False)
     with replacing(path) as temporary:
         write_volume(voxels[0] if geometry.dimension == 2 else voxels, geometry, temporary)
@@ -146,5 +123,7 @@ _WRITERS: Mapping[OutputKind, Callable[[Answered], Sequence[Path]]] = {
     OutputKind.NIFTI: lambda answered: _volume(answered, OutputKind.NIFTI),
     OutputKind.NRRD: lambda answered: _volume(answered, OutputKind.NRRD),
     OutputKind.MHA: lambda answered: _volume(answered, OutputKind.MHA),
+    OutputKind.SEG: write_seg,
+    OutputKind.RTSTRUCT: write_rtstruct,
     OutputKind.REPORT: _report,
 }

@@ -38,6 +38,8 @@ COMMON = (
     "BodyPartExamined",
     "Laterality",
     "NumberOfFrames",
+    "Rows",
+    "Columns",
 )
 
 
@@ -50,6 +52,8 @@ def series_of(slices: Sequence[Slice]) -> Series:
         for keyword in COMMON:
             if keyword in first:
                 common[keyword] = first[keyword]
+        common.PixelSpacing = _decimals(pydicom, slices[0].spacing[::-1])
+        common.ImageOrientationPatient = _decimals(pydicom, slices[0].axes)
         instances = tuple(_instance(pydicom, one) for one in slices)
         return Series(common=common.to_json_dict(), instances=instances)
 
@@ -60,5 +64,11 @@ def _instance(pydicom: Any, one: Slice) -> dict[str, Any]:
     instance.SOPClassUID = str(source.get("SOPClassUID", ""))
     instance.SOPInstanceUID = str(source.get("SOPInstanceUID", ""))
     instance.InstanceNumber = one.frame + 1 if one.header.frames > 1 else source.get("InstanceNumber", None)
+    instance.ImagePositionPatient = _decimals(pydicom, one.position)
     content: dict[str, Any] = instance.to_json_dict()
     return content
+
+
+def _decimals(pydicom: Any, values: Sequence[float]) -> list[str]:
+    """Write numbers as DICOM does, in 16 characters at most."""
+    return [pydicom.valuerep.format_number_as_ds(float(value)) for value in values]

@@ -1,0 +1,161 @@
+"""Outlines of a binary slice along the edges of its pixels.
+
+The polygons run between the pixels, not through their centres: their areas are those of the pixels, and
+whoever fills them gets the same pixels back. A hole is joined to its outline by a channel of no width, as DICOM
+wants it (PS3.3, C.8.8.6.3): a single closed curve then has the hole, also for readers that fill each by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cc3d
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Point = tuple[int, int]
+
+EDGE_NEIGHBOURS = 4
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A closed curve of unit steps (x, y) with the inside on its right, and the part that it bounds."""
+
+    points: list[Point]
+    part: int
+
+    @property
+    def is_hole(self) -> bool:
+        return _doubled_area(self.points) < 0
+
+
+def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Closed polygons around the parts of a slice, holes left out.
+
+    Args:
+        inside: (y, x).
+
+    Returns:
+        For each part whose pixels touch at their edges, corners (n, 2) as x, y in pixels; pixel centres lie
+        at whole numbers. The last corner is joined to the first.
+
+    Example:
+        >>> outlines(np.array([[True, True]]))[0].tolist()
+        [[-0.5, -0.5], [1.5, -0.5], [1.5, 0.5], [-0.5, 0.5]]
+    """
+    parts: dict[int, list[_Loop]] = {}
+    for loop in _loops(inside):
+        parts.setdefault(loop.part, []).append(loop)
+    return [np.array(_corners(_joined(loops)), float) - 0.5 for _, loops in sorted(parts.items())]
+
+
+def _loops(inside: NDArray[np.bool_]) -> list[_Loop]:
+    labelled = _parts(inside)
+    steps = _steps(labelled)
+    found = []
+    while steps:
+        start = next(iter(steps))
+        found.append(_follow(start, steps))
+    return found
+
+
+def _parts(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number the parts whose pixels touch at their edges; a border of zeros around."""
+    padded = np.pad(inside, 1).astype(np.uint8)
+    numbered = cc3d.connected_components(padded, connectivity=EDGE_NEIGHBOURS)
+    return np.asarray(numbered, np.int64)
+
+
+def _steps(labelled: NDArray[np.int64]) -> dict[Point, list[tuple[Point, int]]]:
+    """Unit steps around all pixels, by where they begin: corners (x, y), from 0 at the first pixel's."""
+    steps: dict[Point, list[tuple[Point, int]]] = {}
+
+    def add(begin: NDArray[np.intp], shift: tuple[Point, Point], parts: NDArray[np.int64]) -> None:
+        (x0, y0), (x1, y1) = shift
+        for (y, x), part in zip(begin.tolist(), parts.tolist(), strict=True):
+            steps.setdefault((x + x0, y + y0), []).append(((x + x1, y + y1), part))
+
+    core = labelled[1:-1, 1:-1]
+    for neighbour, shift in (
+        (labelled[:-2, 1:-1], ((0, 0), (1, 0))),  # above: to the right
+        (labelled[1:-1, 2:], ((1, 0), (1, 1))),  # right: down
+        (labelled[2:, 1:-1], ((1, 1), (0, 1))),  # below: to the left
+        (labelled[1:-1, :-2], ((0, 1), (0, 0))),  # left: up
+    ):
+        border = (core > 0) & (neighbour == 0)
+        add(np.argwhere(border), shift, core[border])
+    return steps
+
+
+def _follow(start: Point, steps: dict[Point, list[tuple[Point, int]]]) -> _Loop:
+    """Take the steps of one loop out of the table."""
+    (end, part) = steps[start].pop()
+    points, direction, here = [start], (end[0] - start[0], end[1] - start[1]), end
+    if not steps[start]:
+        del steps[start]
+    while here != start or _goes_on(here, direction, steps, part):
+        points.append(here)
+        following = _turn(here, direction, steps, part)
+        direction, here = (following[0] - here[0], following[1] - here[1]), following
+    return _Loop(points, part)
+
+
+def _goes_on(here: Point, direction: Point, steps: dict[Point, list[tuple[Point, int]]], part: int) -> bool:
+    """Back at the start: a loop goes on only where it touches itself, and turns right there."""
+    right = (-direction[1], direction[0])
+    return any(
+        (end[0] - here[0], end[1] - here[1]) == right and other == part for end, other in steps.get(here, [])
+    )
+
+
+def _turn(here: Point, direction: Point, steps: dict[Point, list[tuple[Point, int]]], part: int) -> Point:
+    """Take the next step: to the right, where there are two, around the same pixel."""
+    right = (-direction[1], direction[0])
+    ends = steps[here]
+    chosen = next(
+        (
+            entry
+            for entry in ends
+            if (entry[0][0] - here[0], entry[0][1] - here[1]) == right and entry[1] == part
+        ),
+        ends[0],
+    )
+    ends.remove(chosen)
+    if not ends:
+        del steps[here]
+    return chosen[0]
+
+
+def _doubled_area(points: list[Point]) -> int:
+    table = np.array(points)
+    following = np.roll(table, -1, axis=0)
+    return int((table[:, 0] * following[:, 1] - table[:, 1] * following[:, 0]).sum())
+
+
+def _joined(loops: list[_Loop]) -> list[Point]:
+    """One curve of an outline and its holes: each hole is reached from its leftmost point, to the left."""
+    outline = next(loop.points for loop in loops if not loop.is_hole)
+    merged = list(outline)
+    for hole in sorted((loop.points for loop in loops if loop.is_hole), key=min):
+        begin = hole.index(min(hole))
+        x, y = hole[begin]
+        column, place = max((px, index) for index, (px, py) in enumerate(merged) if py == y and px <= x)
+        around = [*hole[begin:], *hole[:begin], hole[begin]]
+        merged = [*merged[: place + 1], *around, (column, y), *merged[place + 1 :]]
+    return merged
+
+
+def _corners(points: list[Point]) -> list[Point]:
+    """Leave out points in the middle of straight lines; where a line turns back, its end stays."""
+    kept = []
+    for before, here, after in zip([points[-1], *points[:-1]], points, [*points[1:], points[0]], strict=True):
+        into = (here[0] - before[0], here[1] - before[1])
+        out = (after[0] - here[0], after[1] - here[1])
+        straight = into[0] * out[1] == into[1] * out[0] and into[0] * out[0] + into[1] * out[1] > 0
+        if not straight and here != after:
+            kept.append(here)
+    return kept
