@@ -56,7 +56,7 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
     )
     app.state.settings = settings
     app.state.models = Models(openers(settings) if engines is None else engines, settings)
-    _guard(app, settings)
+    guard(app, settings)
     add_handlers(app)
     for routes in (health, models, segment):
         app.include_router(routes.router)
@@ -64,7 +64,7 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
     return app
 
 
-def _guard(app: FastAPI, settings: Settings) -> None:
+def guard(app: FastAPI, settings: Settings) -> None:
     """Stand before all routes; who was added last is met first."""
     app.add_middleware(Gate, settings=settings)
     if settings.cors_origins:

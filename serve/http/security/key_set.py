@@ -85,7 +85,7 @@ class KeySet:
         self._tried = now
         try:
             self._keys = parse_keys(self._fetch(self._source))
-        except (OSError, ValueError):  # URLError is an OSError; the last keys serve for a while
+        except (OSError, ValueError, TypeError):  # URLError is an OSError; the last keys serve for a while
             return
         self._fetched = now
 
