@@ -28,7 +28,7 @@ from .sources import Item, Looked, items
 if TYPE_CHECKING:
     from nnunet_losses.serve.image import Image
 
-SAVE_EVERY = 200
+SAVE_EVERY = 40
 
 
 def look(segmenter: Segmenter, item: Item) -> Looked:
@@ -58,23 +58,41 @@ def seen(segmenter: Segmenter, image: Image) -> Seen | None:
     return Seen(observe(image, preprocessed, segmentation, segmenter.bundle.description), *doubt)
 
 
-def run(data: str, bundle: Path, folder: Path, work: Path, *, mirror: bool) -> Path:
-    """Look at all images; return the file of pickled ``Looked``."""
+def run(
+    data: str, bundle: Path, folder: Path, work: Path, *, mirror: bool = True, part: tuple[int, int] = (0, 1)
+) -> None:
+    """Look at all images, or at one part of them; keep files of pickled {number: ``Looked``}."""
     approximate = Approximations(mirror=mirror)
     segmenter = Segmenter(approximate.applied_to(Bundle.load(bundle)), threads=1)
-    target = work / f"looked_{data}.pickle"
-    done: list[Looked] = pickle.loads(target.read_bytes()) if target.exists() else []
+    target = work / f"looked_{data}_{part[0]}.pickle"
+    known, done = set(looked(data, work)), _load(target)
     start = time.perf_counter()
     for index, item in enumerate(items(data, folder, work)):
-        if index < len(done):
+        if index % part[1] != part[0] or index in known:
             continue
-        done.append(look(segmenter, item))
+        done[index] = look(segmenter, item)
         if len(done) % SAVE_EVERY == 0:
-            target.write_bytes(pickle.dumps(done))
-            print(f"{len(done)} images, {time.perf_counter() - start:.0f} s", flush=True)
-    target.write_bytes(pickle.dumps(done))
-    print(f"{len(done)} images, {time.perf_counter() - start:.0f} s: done", flush=True)
-    return target
+            _save(done, target)
+            print(f"{index + 1} images, {time.perf_counter() - start:.0f} s", flush=True)
+    _save(done, target)
+    print(f"{time.perf_counter() - start:.0f} s: done", flush=True)
+
+
+def looked(data: str, work: Path) -> dict[int, Looked]:
+    """Everything that was looked at so far, by number."""
+    files = sorted(work.glob(f"looked_{data}_*.pickle"))
+    together = {number: one for file in files for number, one in _load(file).items()}
+    return dict(sorted(together.items()))
+
+
+def _load(file: Path) -> dict[int, Looked]:
+    return pickle.loads(file.read_bytes()) if file.exists() else {}
+
+
+def _save(done: dict[int, Looked], file: Path) -> None:
+    unfinished = file.with_suffix(".part")
+    unfinished.write_bytes(pickle.dumps(done))
+    unfinished.replace(file)
 
 
 def main() -> None:
@@ -86,8 +104,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with hippocampus3d")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is kept")
     parser.add_argument("--no-mirror", action="store_true", help="one pass per tile: eight times faster")
+    parser.add_argument("--part", default="0/1", help="of several processes, which one this is: 0/2, 1/2")
     given = parser.parse_args()
-    print(run(given.dataset, given.bundle, given.data, given.work, mirror=not given.no_mirror))
+    part, parts = (int(number) for number in given.part.split("/"))
+    run(given.dataset, given.bundle, given.data, given.work, mirror=not given.no_mirror, part=(part, parts))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Sizes:
 
 SIZES = {
     "volume": Sizes(usual=200, strange=25, tuning_fit=70, tuning_strange=10),
-    "hippocampus": Sizes(usual=25, strange=25, tuning_fit=56, tuning_strange=4),
+    "hippocampus": Sizes(usual=25, strange=25, tuning_fit=56, tuning_strange=2),
 }
 
 
