@@ -227,13 +227,15 @@ class Quality(Frozen):
         expected_dice: of the mask as a whole, mean over its labels.
         interval: that holds the true one in a share ``coverage`` of cases; None with too few cases.
         n: calibration cases behind the interval.
-        uncertainty: maps, where they were asked for.
+        uncertainty_map: file of the first map, where one was asked for.
+        uncertainty: all maps.
     """
 
     expected_dice: float | None = None
     interval: tuple[float, float] | None = None
     coverage: float | None = None
     n: int = 0
+    uncertainty_map: str | None = None
     uncertainty: tuple[UncertaintyMap, ...] = ()
 
 

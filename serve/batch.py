@@ -13,7 +13,8 @@ from .answer import Answer, Outcome
 from .errors import Refusal
 from .formats import Case, Incomplete, write_text
 from .memory_gate import MemoryGate
-from .predictor import Written, problem_of
+from .predictor import problem_of
+from .result_files import Written
 from .safety.memory import available_memory
 
 if TYPE_CHECKING:

@@ -175,7 +175,7 @@ def _named_case(
 
 def _check_output(cases: list[Case | Incomplete], folder: Path, description: ModelDescription) -> None:
     from .formats import Case
-    from .predictor import check_output
+    from .result_files import check_output
 
     try:
         for case in cases:

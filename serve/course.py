@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .errors import Code, Refusal
+from .policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ class Course:
         image: once it was read.
         prepared: the engine's input, once it was made.
         found: what the engine said.
+        policies: what was asked for.
         breach: why the image is not what the model was made for, if it is not.
         warnings, timings: for the answer.
     """
@@ -65,6 +67,7 @@ class Course:
     image: Image | None = None
     prepared: Any = None
     found: Any = None
+    policies: Policies = Policies()  # noqa: RUF009 - frozen
     breach: Refusal | None = None
     warnings: list[Warning_] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)

@@ -41,6 +41,9 @@ class Code(StrEnum):
     CONTRACT_BLANK = "contract.blank"
     CONTRACT_CONSTANT = "contract.constant"
     CONTRACT_VALUE_RANGE = "contract.value_range"
+    # an answer that the caller asked not to be given (HTTP 422, with the answer)
+    POLICY_OUT_OF_DISTRIBUTION = "policy.out_of_distribution"
+    POLICY_EMPTY = "policy.empty"
     # what was asked for cannot be written
     OUTPUT_UNKNOWN = "output.unknown"
     OUTPUT_IMPOSSIBLE = "output.impossible"

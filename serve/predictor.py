@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .answer import (
@@ -16,55 +14,41 @@ from .answer import (
     EmptyReason,
     Manifest,
     Outcome,
-    Policy,
     Problem,
     Warning_,
 )
 from .approximations import Approximations, ConstantTiles, counted, reuse_warning
-from .bundle import file_sha256
 from .course import Course, Engine, StagedEngine
 from .errors import Code, Refusal
-from .formats import Case, Limits, companions, read_image, write_mask, write_text
-from .measure import measure_labels
-from .pipeline.segment import Segmentation, Segmenter
+from .formats import Case, Limits, read_image
+from .pipeline.segment import Segmentation, Segmenter, Votes
+from .policies import EmptyPolicy, Policies
+from .result_files import Prediction, ResultFiles, Written, check_output
+from .safety.candidates import candidates
 from .safety.contract import check_contract, memory_needed
+from .safety.quality import quality_of
+from .safety.uncertainty import uncertainty_maps
+from .statement import Ground, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from .backends import Backend, PrecisionChoice, TileNetwork
     from .bundle import Bundle
     from .image import Image
-    from .schema import ModelDescription
+    from .safety.calibration import Calibration
+    from .safety.candidates import LabelCandidates
+    from .safety.presence_section import PresenceSection
+    from .safety.quality_section import QualitySection
+    from .schema import Reader
+    from .statement import Statement
 
     Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What ``Predictor.predict`` returns.
-
-    Attributes:
-        answer: the statement; ``manifest.mask_sha256`` is filled where the mask is written to a file.
-        mask: integers (z, y, x) on the image's own grid; None for a rejected image.
-        image: what was read; None where the channels do not make one image.
-    """
-
-    answer: Answer
-    mask: NDArray[Any] | None = None
-    image: Image | None = None
-
-
-@dataclass(frozen=True)
-class Written:
-    """Files of one answered case. A rejected case has no mask."""
-
-    answer: Answer
-    answer_file: Path
-    mask_file: Path | None
+    ReadFiles = Callable[[Sequence[Path], Reader, Limits], Image]
 
 
 class Predictor:
@@ -78,6 +62,8 @@ class Predictor:
         limits: budgets for files and memory.
         approximations: what to give up for speed; nothing by default.
         engine: instead of the bundle's networks.
+        policies: for strange images and empty masks, where a case brings none of its own.
+        read: instead of ``read_image``, for example one that does it in another process.
 
     Example:
         >>> from pathlib import Path
@@ -87,7 +73,7 @@ class Predictor:
         <Outcome.SEGMENTED: 'segmented'>
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, and all but one have a usual value
         self,
         bundle: Bundle,
         *,
@@ -97,9 +83,14 @@ class Predictor:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         approximations: Approximations = Approximations(),  # noqa: B008 - frozen
         engine: Engine | None = None,
+        policies: Policies = Policies(),  # noqa: B008 - frozen
+        read: ReadFiles | None = None,
     ) -> None:
         self.bundle = approximations.applied_to(bundle)
         self.limits = limits
+        self.policies = policies
+        self.calibration: Calibration | None = None
+        self._read_files = read or _read_here
         self._approximate = approximations.warnings(bundle)
         self._constant: list[ConstantTiles] = []
         self.engine = engine or Segmenter(
@@ -110,12 +101,15 @@ class Predictor:
             around=self._without_background if approximations.skip_background else lambda network: network,
         )
 
-    def predict(self, case: Case, *, progress: Progress | None = None) -> Prediction:
+    def predict(
+        self, case: Case, *, progress: Progress | None = None, policies: Policies | None = None
+    ) -> Prediction:
         """Answer one case.
 
         Args:
             case: name and files, in the channels' order.
             progress: called with (tiles done, tiles to do); may raise to cancel.
+            policies: of this case; None takes the predictor's.
 
         Returns:
             The answer and the mask. An image that is not what the model was made for gets an answer, too: the
@@ -124,21 +118,28 @@ class Predictor:
         Raises:
             Refusal: for files that cannot be read or trusted, and for engines that fail.
         """
-        course = self.prepare(case)
+        course = self.prepare(case, policies=policies)
         self.infer(course, progress=progress)
         return self.conclude(course)
 
-    def prepare(self, case: Case, *, admit: Callable[[int], None] | None = None) -> Course:
+    def prepare(
+        self,
+        case: Case,
+        *,
+        admit: Callable[[int], None] | None = None,
+        policies: Policies | None = None,
+    ) -> Course:
         """First part of ``predict``: read, examine, preprocess. The parts of several cases may overlap.
 
         Args:
             case: name and files.
             admit: called with the bytes that the case will need, once these are known; may wait.
+            policies: of this case; None takes the predictor's.
 
         Raises:
             Refusal: for files that cannot be read or trusted.
         """
-        course = Course(case.name)
+        course = Course(case.name, policies=policies or self.policies)
         with course.watched():
             self._read(case, course)
             assert course.image is not None, "just read"
@@ -184,8 +185,10 @@ class Predictor:
             if course.breach is None:
                 assert course.image is not None, "prepared before"
                 found, course.found = course.found, None
+                if isinstance(found, Votes):
+                    found.keep_raw = course.policies.empty is EmptyPolicy.RAW
                 made = self.engine.conclude(found) if isinstance(self.engine, StagedEngine) else found
-                return Prediction(self._answered(course, course.image, made), made.mask, course.image)
+                return self._answered(course, course.image, found, made)
         assert course.breach is not None, "else it was answered"
         return Prediction(self._rejected(course, course.breach), None, course.image)
 
@@ -193,7 +196,14 @@ class Predictor:
         """Answer a case that was refused before there was an image, such as one with a channel missing."""
         return self._rejected(Course(case), refusal)
 
-    def predict_to_folder(self, case: Case, folder: Path, *, progress: Progress | None = None) -> Written:
+    def predict_to_folder(
+        self,
+        case: Case,
+        folder: Path,
+        *,
+        progress: Progress | None = None,
+        policies: Policies | None = None,
+    ) -> Written:
         """Answer one case, and write ``CASE.json`` and, unless it was rejected, the mask beside it.
 
         The mask has nnU-Net's name (``CASE.nii.gz``) and nnU-Net's bytes. An older mask, answer or problem of
@@ -205,7 +215,7 @@ class Predictor:
             OSError: where the folder cannot be written to.
         """
         self.make_room(case, folder)
-        return self.write(self.predict(case, progress=progress), folder)
+        return self.write(self.predict(case, progress=progress, policies=policies), folder)
 
     def make_room(self, case: Case, folder: Path) -> None:
         """Make the folder, and remove an earlier run's files of the case from it.
@@ -232,26 +242,24 @@ class Predictor:
 
     def remove_results(self, case: str, folder: Path) -> None:
         """Remove an earlier run's files of a case."""
-        for ending in (self.bundle.description.file_ending, ".json", ".problem.json"):
-            (folder / f"{case}{ending}").unlink(missing_ok=True)
+        ResultFiles(folder, self.bundle.description).remove(case)
 
     def write(self, prediction: Prediction, folder: Path) -> Written:
         """Write a prediction's files into a folder: first the mask, then the answer, which names its hash."""
-        answer, mask_file = prediction.answer, None
-        description = self.bundle.description
-        if prediction.mask is not None and prediction.image is not None:
-            mask_file = folder / f"{answer.case}{description.file_ending}"
-            geometry, began = prediction.image.geometry, perf_counter()
-            write_mask(prediction.mask, mask_file, geometry=geometry, reader=description.reader)
-            timings = answer.manifest.timings | {"write": round(perf_counter() - began, 4)}
-            known = {"mask_sha256": file_sha256(mask_file), "timings": timings}
-            answer = answer.model_copy(update={"manifest": answer.manifest.model_copy(update=known)})
-        answer_file = folder / f"{answer.case}.json"
-        write_text(answer.model_dump_json(indent=2) + "\n", answer_file)
-        return Written(answer, answer_file, mask_file)
+        return ResultFiles(folder, self.bundle.description).write(prediction)
+
+    @property
+    def presence(self) -> PresenceSection | None:
+        """What the calibration knows of presence."""
+        return None if self.calibration is None else self.calibration.presence
+
+    @property
+    def quality(self) -> QualitySection | None:
+        """What the calibration knows of the quality."""
+        return None if self.calibration is None else self.calibration.quality
 
     def _read(self, case: Case, course: Course) -> None:
-        course.image = read_image(case.files, reader=self.bundle.description.reader, limits=self.limits)
+        course.image = self._read_files(case.files, self.bundle.description.reader, self.limits)
         course.warnings += [Warning_(code=code, message=text) for code, text in course.image.warnings]
         course.stage("read")
 
@@ -271,24 +279,53 @@ class Predictor:
             manifest=self._manifest(course),
         )
 
-    def _answered(self, course: Course, image: Image, segmentation: Segmentation) -> Answer:
-        course.spend(segmentation.timings)
-        course.warnings += [Warning_(code=code, message=text) for code, text in segmentation.warnings]
+    def _answered(self, course: Course, image: Image, votes: Any, made: Segmentation) -> Prediction:
+        """Decide and state; the votes are a ``Segmenter``'s, or nothing is known of them."""
+        course.spend(made.timings)
+        course.warnings += [Warning_(code=code, message=text) for code, text in made.warnings]
         course.begin()
-        labels = measure_labels(segmentation.mask, image.geometry, self.bundle.description)
-        course.stage("measure")
-        is_empty = not any(label.present for label in labels)
-        warnings = (*course.warnings, _EMPTY_WARNING) if is_empty else tuple(course.warnings)
-        return Answer(
-            case=course.case,
-            outcome=Outcome.EMPTY if is_empty else Outcome.SEGMENTED,
-            spacing=None if image.geometry.dimension == 2 else image.spacing,
-            labels=labels,
-            empty=_empty(course.warnings) if is_empty else None,
-            policy=_policy(segmentation),
-            warnings=warnings,
-            manifest=self._manifest(course, segmentation),
+        known = votes if isinstance(votes, Votes) else None
+        ground = Ground(
+            image,
+            made,
+            self.bundle.description,
+            policies=course.policies,
+            is_doubtful=any(warning.code.endswith("_unusual") for warning in course.warnings),
+            candidates=self._candidates(known, made, image),
+            presence=self.presence,
         )
+        stated = state(ground)
+        course.stage("measure")
+        maps = self._maps(course, known, stated)
+        answer = Answer(
+            case=course.case,
+            outcome=stated.outcome,
+            spacing=None if image.geometry.dimension == 2 else image.spacing,
+            labels=stated.labels,
+            empty=stated.empty,
+            problem=stated.problem,
+            guarantee=stated.guarantee,
+            policy=stated.policy,
+            quality=quality_of(self.quality, ground.candidates, stated, maps),
+            warnings=(*course.warnings, *stated.warnings),
+            manifest=self._manifest(course, made),
+        )
+        return Prediction(answer, stated.mask, image, stated.raw, maps)
+
+    def _candidates(
+        self, votes: Votes | None, made: Segmentation, image: Image
+    ) -> tuple[LabelCandidates, ...]:
+        if votes is None or (self.presence is None and self.quality is None):
+            return ()
+        return candidates(votes, made.mask, self.bundle.description, spacing=image.spacing)
+
+    def _maps(self, course: Course, votes: Votes | None, stated: Statement) -> dict[str, NDArray[np.uint8]]:
+        """Maps of the uncertainty, where they were asked for and there is an answer."""
+        if not course.policies.uncertainty or votes is None or stated.mask is None:
+            return {}
+        maps = uncertainty_maps(votes, self.bundle.description.head)
+        course.stage("uncertainty")
+        return maps
 
     def _manifest(self, course: Course, segmentation: Segmentation | None = None) -> Manifest:
         ran = segmentation is not None
@@ -305,33 +342,8 @@ class Predictor:
         )
 
 
-# An empty mask of a model whose misses nobody has counted must not be taken for a healthy patient.
-_EMPTY_WARNING = Warning_(
-    code="answer.empty_not_calibrated",
-    message=(
-        "The model marked nothing. How often it overlooks something has not been measured for this bundle, "
-        "so this is not evidence that there is nothing."
-    ),
-)
-
-
-def _empty(input_warnings: Sequence[Warning_]) -> Empty:
-    """An empty mask is a finding, unless the image was so unlike the training images that it says nothing."""
-    doubtful = any(warning.code.endswith("_unusual") for warning in input_warnings)
-    meaning = EmptyMeaning.INDETERMINATE if doubtful else EmptyMeaning.NO_FINDING
-    return Empty(reason=EmptyReason.NO_VOXEL_ABOVE_THRESHOLD, meaning=meaning)
-
-
-def _policy(segmentation: Segmentation) -> Policy:
-    """What the bundle's postprocessing did to the mask: one entry for each step that removed something."""
-    removed = [removal for removal in segmentation.removed if removal.components]
-    return Policy(
-        applied=tuple(removal.step.function for removal in segmentation.removed),
-        removed_components=tuple(
-            {"values": removal.step.values, "components": removal.components, "voxels": removal.voxels}
-            for removal in removed
-        ),
-    )
+def _read_here(files: Sequence[Path], reader: Reader, limits: Limits) -> Image:
+    return read_image(files, reader=reader, limits=limits)
 
 
 def problem_of(refusal: Refusal) -> Problem:
@@ -343,20 +355,6 @@ def problem_of(refusal: Refusal) -> Problem:
         observed=refusal.observed,
         expected=refusal.expected,
     )
-
-
-def check_output(case: Case, folder: Path, description: ModelDescription) -> None:
-    """Refuse a folder in which mask or answer would take the place of one of the case's files.
-
-    Raises:
-        ValueError: with the file's name.
-    """
-    inputs = {file.resolve() for file in case.files}
-    if (folder / f"{case.name}{description.file_ending}").resolve() in inputs:
-        raise ValueError(f"the mask of case {case.name} would overwrite its image; choose another folder")
-    spacing_files = {file.resolve() for file in companions(case.files, description.reader)}
-    if (folder / f"{case.name}.json").resolve() in spacing_files:
-        raise ValueError(f"the answer of case {case.name} would overwrite its spacing; choose another folder")
 
 
 _LIBRARIES = ("nnunet-losses", "numpy", "scipy", "SimpleITK", "nibabel", "tifffile")

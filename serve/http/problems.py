@@ -14,9 +14,13 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from nnunet_losses.serve.errors import Code
+from nnunet_losses.serve.jobs.errors import JobCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from nnunet_losses.serve.jobs.errors import JobRefusal
+    from nnunet_losses.serve.jobs.records import Failure
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:nnunet-losses:"
@@ -46,10 +50,11 @@ class ServiceCode(StrEnum):
     MODEL_UNSPECIFIED = "model.unspecified"
     MODEL_UNKNOWN = "model.unknown"
     MODEL_NOT_READY = "model.not_ready"
+    MODEL_RELOAD_OFF = "model.reload_off"
+    MODEL_RELOAD_FAILED = "model.reload_failed"
     SERVICE_NOT_READY = "service.not_ready"
     SERVICE_BUSY = "service.busy"
     SERVICE_STOPPING = "service.stopping"
-    SERVICE_STORAGE_FULL = "service.storage_full"
     PREDICTION_TIMEOUT = "prediction.timeout"
     INTERNAL = "internal"
 
@@ -62,7 +67,7 @@ class ProblemType:
     title: str
 
 
-PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
+PROBLEM_TYPES: Mapping[Code | ServiceCode | JobCode, ProblemType] = {
     Code.INPUT_MISSING: ProblemType(400, "An input file is missing"),
     Code.INPUT_UNREADABLE: ProblemType(400, "A file cannot be read as an image"),
     Code.INPUT_UNSUPPORTED_FORMAT: ProblemType(400, "The file format is not supported"),
@@ -95,6 +100,8 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     Code.OUTPUT_UNKNOWN: ProblemType(422, "There is no such output"),
     Code.OUTPUT_IMPOSSIBLE: ProblemType(422, "This image cannot be answered in that format"),
     Code.OUTPUT_NOT_INSTALLED: ProblemType(501, "The server lacks a library for that output"),
+    Code.POLICY_OUT_OF_DISTRIBUTION: ProblemType(422, "The image is unlike those that the model knows"),
+    Code.POLICY_EMPTY: ProblemType(422, "Nothing was found, and empty masks were not wanted"),
     Code.BUNDLE_UNREADABLE: ProblemType(503, "A bundle cannot be read"),
     Code.BUNDLE_UNSUPPORTED: ProblemType(503, "A bundle asks for what this version cannot do"),
     Code.BUNDLE_HASH_MISMATCH: ProblemType(503, "A bundle's files are not the exported ones"),
@@ -122,11 +129,27 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode, ProblemType] = {
     ServiceCode.MODEL_UNSPECIFIED: ProblemType(422, "Several models are served and none was named"),
     ServiceCode.MODEL_UNKNOWN: ProblemType(404, "There is no such model"),
     ServiceCode.MODEL_NOT_READY: ProblemType(503, "The model is not ready"),
+    ServiceCode.MODEL_RELOAD_OFF: ProblemType(403, "Reloading is switched off"),
+    ServiceCode.MODEL_RELOAD_FAILED: ProblemType(409, "The new bundle is not served, the old one still is"),
     ServiceCode.SERVICE_NOT_READY: ProblemType(503, "Not every model is ready"),
     ServiceCode.SERVICE_BUSY: ProblemType(503, "All places are taken"),
     ServiceCode.SERVICE_STOPPING: ProblemType(503, "The server is being stopped"),
-    ServiceCode.SERVICE_STORAGE_FULL: ProblemType(507, "The server's disk is full"),
     ServiceCode.PREDICTION_TIMEOUT: ProblemType(504, "The prediction took too long"),
+    JobCode.JOB_UNKNOWN: ProblemType(404, "There is no such job"),
+    JobCode.JOB_FINISHED: ProblemType(409, "The job is finished and cannot be cancelled"),
+    JobCode.EVENTS_UNKNOWN: ProblemType(422, "The job has no such event"),
+    JobCode.IDEMPOTENCY_CONFLICT: ProblemType(422, "The idempotency key was used for another request"),
+    JobCode.PARAMETERS_TOO_LARGE: ProblemType(413, "The request's fields are too large"),
+    JobCode.QUEUE_FULL: ProblemType(503, "As many jobs wait as may"),
+    JobCode.QUEUE_QUOTA: ProblemType(429, "The caller has as many unfinished jobs as one may have"),
+    JobCode.ARTIFACT_UNKNOWN: ProblemType(404, "The job has no such artifact"),
+    JobCode.ARTIFACT_DAMAGED: ProblemType(500, "The artifact's file is not as it was written"),
+    JobCode.WORKER_LOST: ProblemType(500, "The worker died over the job, twice"),
+    JobCode.JOB_TIMEOUT: ProblemType(504, "The job ran too long"),
+    JobCode.MODEL_UNAVAILABLE: ProblemType(503, "The job's model is no longer served"),
+    JobCode.STORAGE_FULL: ProblemType(507, "The server's disk is full"),
+    JobCode.STORAGE_BUSY: ProblemType(503, "The job database is locked"),
+    JobCode.STORAGE_UNAVAILABLE: ProblemType(503, "The job database cannot be used"),
     ServiceCode.INTERNAL: ProblemType(500, "Something went wrong in the service"),
 }
 
@@ -139,7 +162,7 @@ class ServiceProblem(Exception):  # noqa: N818 - like a refusal, an answer rathe
 
     def __init__(
         self,
-        code: ServiceCode | Code,
+        code: ServiceCode | Code | JobCode,
         detail: str,
         *,
         remedy: str,
@@ -154,7 +177,7 @@ class ServiceProblem(Exception):  # noqa: N818 - like a refusal, an answer rathe
 class ProblemDocument:
     """Everything that a problem says to the client."""
 
-    code: Code | ServiceCode
+    code: Code | ServiceCode | JobCode
     detail: str
     remedy: str
     status: int | None = None  # None: the code's own
@@ -180,6 +203,31 @@ class ProblemDocument:
         content = self.content(request_id=request_id)
         body = to_json(content, inf_nan_mode="strings", fallback=str)
         return Response(body, content["status"], headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+
+def job_problem(failure: Failure) -> ProblemDocument:
+    """Say why a job failed, in the words that its worker found."""
+    code = next((code for code in PROBLEM_TYPES if code.value == failure.code), None)
+    if code is None or code is ServiceCode.INTERNAL:
+        return internal_error()
+    values = {"observed": failure.observed, "expected": failure.expected}
+    members = {name: value for name, value in values.items() if value is not None}
+    return ProblemDocument(code, failure.detail, failure.remedy, members=members)
+
+
+def refused_job(refusal: JobRefusal) -> ProblemDocument:
+    """Say what the queue refuses; what only those who write workers understand is our fault."""
+    if refusal.code not in PROBLEM_TYPES:
+        return internal_error()
+    values = {"observed": refusal.observed, "expected": refusal.expected}
+    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    return ProblemDocument(
+        refusal.code,
+        refusal.detail,
+        refusal.remedy,
+        members={name: value for name, value in values.items() if value is not None},
+        headers=headers,
+    )
 
 
 def stopping() -> ProblemDocument:

@@ -136,6 +136,14 @@ def probability_margins(probabilities: NDArray[np.float32], head: Head) -> NDArr
     return np.asarray(np.abs(odds).min(axis=0), np.float32)
 
 
+def probability_slabs(
+    votes: Sequence[Vote], head: Head
+) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+    """Each member's probabilities (heads, rows, y, x), a few slices of ``average_mask``'s grid at a time."""
+    for slab in _joint_slabs(votes):
+        yield slab.rows, slab.each(head)
+
+
 class _JointSlab:
     """The same slices of all votes.
 
@@ -152,6 +160,10 @@ class _JointSlab:
     def mean(self, head: Head) -> NDArray[np.float32]:
         """Mean probabilities (heads, rows, y, x)."""
         return self._mean((_rounded(part) for part in self._parts), head)
+
+    def each(self, head: Head) -> list[NDArray[np.float32]]:
+        """Every member's probabilities (heads, rows, y, x)."""
+        return [_to_probabilities(_rounded(part), head) for part in self._parts]
 
     def mean_at(self, places: tuple[NDArray[np.intp], ...], head: Head) -> NDArray[np.float32]:
         """Mean probabilities (heads, voxels) of single voxels (z, y, x) of this slab, from exact logits."""

@@ -44,6 +44,7 @@ class Segmentation:
         forward_passes: tiles times mirrorings times folds.
         features: pooled encoder features by output name, (tiles, channels), of the first member's first fold.
         removed: what postprocessing took away.
+        raw: the mask before that, where it was asked for and postprocessing follows.
         warnings: codes and messages about the precision, and about what an engine had to do without.
         fold_features: the same features of all of its folds.
         seen: what ``Segmenter.look`` returned.
@@ -58,6 +59,12 @@ class Segmentation:
     warnings: tuple[tuple[str, str], ...] = ()
     fold_features: tuple[dict[str, NDArray[np.float32]], ...] = ()
     seen: Any = None
+    raw: NDArray[Any] | None = None
+
+    @property
+    def before_removal(self) -> NDArray[Any]:
+        """The mask before postprocessing, as far as that was kept."""
+        return self.mask if self.raw is None else self.raw
 
 
 @dataclass(eq=False)
@@ -69,6 +76,8 @@ class Votes:
         frame: where the cropped grid lies, in the first vote's axis order.
         timings, tiles, forward_passes, warnings, seen: as in ``Segmentation``.
         features: as its ``fold_features``.
+        keep_raw: whether the mask is to be kept as it is before postprocessing.
+        raw: that mask, where postprocessing follows.
     """
 
     votes: dict[str, Vote] = field(default_factory=dict)
@@ -79,6 +88,8 @@ class Votes:
     features: tuple[dict[str, NDArray[np.float32]], ...] = ()
     seen: Any = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    keep_raw: bool = False
+    raw: NDArray[Any] | None = None
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to a stage's time."""
@@ -195,6 +206,7 @@ class Segmenter:
             warnings,
             fold_features=found.features,
             seen=found.seen,
+            raw=found.raw,
         )
 
     def decide(self, found: Votes) -> tuple[NDArray[Any], tuple[Removal, ...]]:
@@ -211,6 +223,7 @@ class Segmenter:
         if not description.postprocessing:
             return mask, ()
         start = perf_counter()
+        found.raw = mask.copy() if found.keep_raw else None
         mask, removed = postprocess(mask, description.postprocessing)
         found.spend("postprocess", perf_counter() - start)
         return mask, removed

@@ -36,7 +36,8 @@ _EQUAL = 40.0  # log-odds x beyond which log(1 + exp(x)) is x, in double precisi
 class Candidate(Frozen):
     """One connected component.
 
-    Margins are logits: of the label over the best other one, or of a region over 0. In a picture or a single slice, ``volume_mm3`` is an area, and the surface a circumference.
+    Margins are logits: of the label over the best other one, or of a region over 0. In a picture or a single
+    slice, ``volume_mm3`` is an area, and the surface a circumference.
     """
 
     voxels: int
@@ -325,7 +326,7 @@ def _largest_margins(logits: NDArray[Any], labels: Sequence[Label], head: Head) 
         best = np.float32(0) if head is Head.SIGMOID else part.max(axis=0)
         for index, label in enumerate(labels):
             largest[index] = max(largest[index], float((part[label.channel] - best).max()))
-    return np.minimum(largest, 0)
+    return np.asarray(np.minimum(largest, 0), np.float64)
 
 
 def positive(log_odds: float) -> float:

@@ -79,7 +79,7 @@ def _newton_step(design: Floats, positive: NDArray[np.bool_], penalty: Floats, b
     probability = 1 / (1 + np.exp(-np.clip(design @ beta, -_LARGEST, _LARGEST)))
     gradient = design.T @ (probability - positive) + penalty @ beta
     curvature = (design * (probability * (1 - probability))[:, None]).T @ design + penalty
-    step: Floats = -np.linalg.solve(curvature + 1e-9 * np.eye(len(beta)), gradient)
+    step = np.asarray(-np.linalg.solve(curvature + 1e-9 * np.eye(len(beta)), gradient), np.float64)
     before = _loss(design, positive, penalty, beta)
     while _loss(design, positive, penalty, beta + step) > before + 1e-12 * abs(before):
         step = step / 2
@@ -108,7 +108,8 @@ def fit_ridge(features: Floats, values: Floats, *, ridge: float = RIDGE) -> Line
     standardised = (features - centre) / scale
     middle = float(values.mean())
     curvature = standardised.T @ standardised + ridge * np.eye(features.shape[1])
-    return Linear(centre, scale, np.linalg.solve(curvature, standardised.T @ (values - middle)), middle)
+    weights = np.linalg.solve(curvature, standardised.T @ (values - middle))
+    return Linear(centre, scale, np.asarray(weights, np.float64), middle)
 
 
 def _standard(features: Floats) -> tuple[Floats, Floats]:

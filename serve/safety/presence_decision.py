@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .presence import Presence
 from .presence_fit import case_score, component_score
+from .presence_section import PresenceGuarantee
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,16 @@ class Decision:
     p: float
     known: LabelPresence
     scores: tuple[float, ...]
+
+    @property
+    def removes(self) -> bool:
+        """Whether the label's components leave the mask.
+
+        Only where it is decided to be empty, and cases without the label stand behind the decision: on a
+        surrogate no mask is changed.
+        """
+        is_surrogate = self.known.guarantee is PresenceGuarantee.SURROGATE
+        return self.presence is Presence.EMPTY and bool(self.scores) and not is_surrogate
 
 
 def decide(section: PresenceSection, found: Sequence[LabelCandidates]) -> dict[str, Decision]:

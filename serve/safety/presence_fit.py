@@ -77,7 +77,8 @@ def component_score(score: ComponentScore, candidate: Candidate) -> float:
     """Score of one component: positive."""
     if score.kind == "max_margin":
         return positive(candidate.max_margin)
-    linear = Linear(*map(np.array, (score.centre, score.scale, score.weights)), score.intercept)
+    standard, weights = (np.array(score.centre), np.array(score.scale)), np.array(score.weights)
+    linear = Linear(*standard, weights, score.intercept)
     return positive(float(linear(features([candidate]))[0]))
 
 

@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_to_ends_the_run(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nnunet_losses.serve.predictor.write_mask", full)
+    monkeypatch.setattr("nnunet_losses.serve.result_files.write_mask", full)
     with pytest.raises(OSError, match="No space left"):
         list(batch(tmp_path / "out").run(cases(tmp_path / "in", 3)))
 

@@ -1,0 +1,92 @@
+"""Take labels out of a mask, and say what was taken."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnunet_losses.serve.measure import CUBIC_MILLIMETRES_PER_MILLILITRE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nnunet_losses.serve.schema import Label
+
+    from .candidates import LabelCandidates
+    from .presence_decision import Decision
+
+
+def values_without(label: str, labels: Sequence[Label]) -> dict[int, int] | None:
+    """What each mask value of a label becomes when the label is taken out, and all others stay.
+
+    A label's value becomes background. In overlapping regions, the value of a region within another becomes
+    the outer one's. None where no value says that: without the whole organ, its lesion would be nowhere.
+
+    Args:
+        label: to be taken out.
+        labels: of the model.
+
+    Example:
+        >>> from nnunet_losses.serve.schema import Label
+        >>> whole = Label(name="whole", channel=0, value=1, members=(1, 2))
+        >>> lesion = Label(name="lesion", channel=1, value=2, members=(2,))
+        >>> values_without("lesion", [whole, lesion]), values_without("whole", [whole, lesion])
+        ({2: 1}, None)
+    """
+    values = sorted({value for one in labels for value in one.members} - {0})
+    belonging = {value: frozenset(one.name for one in labels if value in one.members) for value in values}
+    known = {names: value for value, names in reversed(belonging.items())} | {frozenset(): 0}
+    rest = {value: names - {label} for value, names in belonging.items() if label in names}
+    if not all(names in known for names in rest.values()):
+        return None
+    return {value: known[names] for value, names in rest.items()}
+
+
+def remove(
+    mask: NDArray[Any], decisions: Mapping[str, Decision], labels: Sequence[Label]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Take out what is decided to be empty, where that may be removed.
+
+    Args:
+        mask: integers (z, y, x); not changed.
+        decisions: by label.
+        labels: of the model.
+
+    Returns:
+        The mask, the same object where nothing was taken out; and the names of the labels that were.
+    """
+    removed = []
+    for label in labels:
+        decision = decisions.get(label.name)
+        table = None if decision is None or not decision.removes else values_without(label.name, labels)
+        if table is not None:
+            lookup = np.arange(int(max(mask.max(), *table)) + 1).astype(mask.dtype)
+            lookup[list(table)] = list(table.values())
+            mask = lookup[mask]
+            removed.append(label.name)
+    return mask, tuple(removed)
+
+
+def listed(found: LabelCandidates, decision: Decision, *, is_picture: bool) -> list[dict[str, Any]]:
+    """Every component of a label, for ``policy.removed_components``: the largest score first."""
+    rows = [
+        {
+            "label": found.label,
+            "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE",
+            "voxels": candidate.voxels,
+            "volume_ml": None if is_picture else candidate.volume_mm3 / CUBIC_MILLIMETRES_PER_MILLILITRE,
+            "score": round(score, 6),
+            "place": candidate.place,
+        }
+        for candidate, score in zip(found.components, decision.scores, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -row["score"])
+
+
+def volume_ml(voxels: int, spacing: Sequence[float], *, is_picture: bool) -> float | None:
+    """Millilitres; None for pictures."""
+    return None if is_picture else voxels * prod(spacing) / CUBIC_MILLIMETRES_PER_MILLILITRE
