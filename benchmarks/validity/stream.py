@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import pickle
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from benchmarks.detection.phantoms import PLANE, image_of
 from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.errors import Refusal
@@ -25,41 +23,15 @@ from nnunet_losses.serve.pipeline.segment import Segmenter
 from nnunet_losses.serve.safety.contract import check_contract
 from nnunet_losses.serve.safety.scores.observing import observe
 
-from benchmarks.detection.phantoms import PLANE, image_of
+from .kept import Kept, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
 
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.safety.scores.observation import Observation
 
 CHUNK = 250
-INTENSITIES = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """One case of the stream, in a few kilobytes.
-
-    Attributes:
-        refused: the contract's code; None where it accepts.
-        observation: without the intensities.
-        raw: (1, levels) bytes.
-        normalised: (256,) what each intensity becomes for the network; NaN for those that there are not.
-    """
-
-    refused: str | None
-    observation: Observation
-    raw: NDArray[np.uint8]
-    normalised: NDArray[np.float64]
-
-    def whole(self) -> Observation:
-        """The observation as it was."""
-        return replace(
-            self.observation, raw=self.raw.astype(np.float64), preprocessed=self.normalised[self.raw]
-        )
 
 
 def observer(bundle: Path) -> Segmenter:
@@ -78,20 +50,6 @@ def look(segmenter: Segmenter, image: Image) -> tuple[str | None, Observation]:
     preprocessed = segmenter.preprocess(image)
     segmentation = segmenter.conclude(segmenter.vote(image, prepared=preprocessed))
     return refused, observe(image, preprocessed, segmentation, description)
-
-
-def keep(refused: str | None, observation: Observation) -> Kept:
-    """Pack; exact, and checked."""
-    assert observation.preprocessed is not None, "the pipeline preprocesses"
-    raw = observation.raw.astype(np.uint8)
-    normalised = np.full(INTENSITIES, np.nan)
-    normalised[raw[0]] = observation.preprocessed[0]
-    nothing = np.empty((1, 0))
-    kept = Kept(refused, replace(observation, raw=nothing, preprocessed=nothing), raw, normalised)
-    again = kept.whole()
-    assert np.array_equal(again.raw, observation.raw), "the intensities are bytes"
-    assert np.array_equal(again.preprocessed, observation.preprocessed), "normalised one by one"  # type: ignore[arg-type]
-    return kept
 
 
 def chunk(segmenter: Segmenter, number: int) -> list[Kept]:
