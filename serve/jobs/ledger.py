@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 from .errors import JobCode, JobRefusal
 from .records import Event, EventKind, Failure, Job
 from .states import JobState, check_transition
+from .statistics import count_end
 from .tables import ACCEPTED, EVENTS, JOBS, REQUEUED, TOTALS
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def move(connection: Connection, job: Job, state: JobState, *, now: float, **val
         values |= {"lease_token": None, "lease_expires": None, "progress": None}
     if state.is_final:
         values["finished"] = now
+        count_end(connection, job, state, values)
     change_job(connection, job.id, state=state, **values)
     if state is not JobState.RUNNING:
         _add_to_total(connection, REQUEUED if state is JobState.QUEUED else state.value)

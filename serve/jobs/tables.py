@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Raised by every change below: a program never works on tables that it does not know.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA = MetaData()
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in its own integer
 
@@ -103,6 +103,40 @@ TOTALS = Table(
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+# Counts that outlive their jobs; ``labels`` is a JSON object. See statistics.py.
+STATISTICS = Table(
+    "job_statistics",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("labels", String(512), primary_key=True),
+    Column("value", Double, nullable=False),
+)
+
+# See drift.py. ``capital_...``: what the martingale holds in each of its bets.
+DRIFT_STREAMS = Table(
+    "drift_streams",
+    METADATA,
+    Column("number", _BIG, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("model", String(128), nullable=False),
+    Column("bundle_sha256", String(64), nullable=False),
+    Column("calibration_sha256", String(64), nullable=False),
+    Column("calibrated", Integer, nullable=False),
+    Column("served", BigInteger, nullable=False),
+    Column("highest", Double, nullable=False),
+    *(Column(f"capital_{bet}", Double, nullable=False) for bet in ("strange", "idle", "alike")),
+)
+
+# Scores of the calibration cases have negative numbers, those of served cases count from 0.
+DRIFT_SCORES = Table(
+    "drift_scores",
+    METADATA,
+    Column("stream", String(32), ForeignKey("drift_streams.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("score", Double, nullable=False),
+    Index("drift_scores_ranked", "stream", "score"),
+)
+
 ACCEPTED, REQUEUED = "accepted", "requeued"
 TOTAL_NAMES = (ACCEPTED, REQUEUED, *(state.value for state in JobState if state.is_final))
 

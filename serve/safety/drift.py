@@ -120,7 +120,23 @@ class DriftMonitor:
     def _smoothed_p(self, score: float) -> float:
         """Rank among all cases so far and itself; ties, itself among them, at random."""
         stranger = len(self.ascending) - bisect_right(self.ascending, score)
-        tied = 1 + bisect_right(self.ascending, score) - bisect_left(self.ascending, score)
-        # drawn from seed and position, so that a restarted service goes on with the same stream
-        random = np.random.default_rng([self.seed, self.served]).random()
-        return float((stranger + random * tied) / (len(self.ascending) + 1))
+        tied = bisect_right(self.ascending, score) - bisect_left(self.ascending, score)
+        return smoothed_p(stranger, tied, len(self.ascending), seed=self.seed, position=self.served)
+
+
+def smoothed_p(stranger: int, tied: int, cases: int, *, seed: int, position: int) -> float:
+    """Rank of a case among known ones and itself, ties at random, from 0 (the strangest) to 1.
+
+    Args:
+        stranger: known cases that are stranger.
+        tied: known cases that are as strange.
+        cases: known cases.
+        seed: of the stream.
+        position: of the case in it; what was drawn is drawn again after a restart.
+
+    Example:
+        >>> 0 <= smoothed_p(0, 0, 99, seed=0, position=0) <= 0.01
+        True
+    """
+    random = np.random.default_rng([seed, position]).random()
+    return float((stranger + random * (tied + 1)) / (cases + 1))
