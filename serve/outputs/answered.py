@@ -33,6 +33,7 @@ class Answered:
         answer, description: as they are.
         options: see ``Options``.
         folder: where to write.
+        probabilities: (heads, z, y, x) on the image's grid, where they were kept.
     """
 
     mask: NDArray[Any]
@@ -41,6 +42,7 @@ class Answered:
     description: ModelDescription
     options: Options
     folder: Path
+    probabilities: NDArray[np.float16] | None = None
 
     def path(self, ending: str) -> Path:
         """Where the output with that ending goes."""

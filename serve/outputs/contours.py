@@ -1,8 +1,9 @@
 """Outlines of a binary slice along the edges of its pixels.
 
 The polygons run between the pixels, not through their centres: their areas are those of the pixels, and
-whoever fills them gets the same pixels back. A hole is joined to its outline by a channel of no width, as DICOM
-wants it (PS3.3, C.8.8.6.3): a single closed curve then has the hole, also for readers that fill each by itself.
+whoever fills them gets the same pixels back. A hole is joined to its outline by a channel of no width, as
+DICOM wants it (PS3.3, C.8.8.6.3): a single closed curve has the hole then, also for readers that fill each
+curve by itself.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from nnunet_losses.serve.formats.writing import replacing, write_volume
 from .answered import Answered
 from .dicom_seg import write_seg
 from .kinds import ENDINGS, Options, Output, OutputKind, media_type_of
+from .meshes import write_glb, write_stl
+from .overlay import write_overlay
+from .probabilities import write_probabilities
 from .rtstruct import write_rtstruct
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def write_outputs(
     description: ModelDescription,
     folder: Path,
     options: Options = Options(),  # noqa: B008 - frozen
+    *,
+    probabilities: NDArray[np.float16] | None = None,
 ) -> list[Output]:
     """Write an answered case in each of the formats.
 
@@ -45,6 +50,7 @@ def write_outputs(
         description: of the model.
         folder: must exist.
         options: see ``Options``.
+        probabilities: from ``mean_probabilities``, if they are asked for.
 
     Returns:
         The files, in the order of the kinds. A kind may give several (``stl``: one for each label), or none
@@ -52,16 +58,20 @@ def write_outputs(
 
     Raises:
         Refusal: ``output.unknown``; ``output.impossible``, this image has no such form;
-            ``output.not_installed``. Nothing is written then.
+            ``output.not_installed``. Nothing is left of the others then.
         OSError: the folder cannot be written to.
     """
     wanted = check_kinds(kinds)
-    answered = Answered(mask, image, answer, description, options, folder)
+    answered = Answered(mask, image, answer, description, options, folder, probabilities)
     outputs: list[Output] = []
-    for kind in wanted:
-        outputs += [
-            Output(kind, path.name, path, media_type_of(path.name)) for path in _WRITERS[kind](answered)
-        ]
+    try:
+        for kind in wanted:
+            paths = _WRITERS[kind](answered)
+            outputs += [Output(kind, path.name, path, media_type_of(path.name)) for path in paths]
+    except BaseException:
+        for output in outputs:
+            output.path.unlink(missing_ok=True)
+        raise
     return outputs
 
 
@@ -125,5 +135,9 @@ _WRITERS: Mapping[OutputKind, Callable[[Answered], Sequence[Path]]] = {
     OutputKind.MHA: lambda answered: _volume(answered, OutputKind.MHA),
     OutputKind.SEG: write_seg,
     OutputKind.RTSTRUCT: write_rtstruct,
+    OutputKind.STL: write_stl,
+    OutputKind.GLB: write_glb,
+    OutputKind.PNG: write_overlay,
+    OutputKind.PROBABILITIES: write_probabilities,
     OutputKind.REPORT: _report,
 }

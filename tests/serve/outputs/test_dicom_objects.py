@@ -57,9 +57,9 @@ def expected(mask: NDArray[np.uint8], image: Image, made: Phantom) -> NDArray[np
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
-@pytest.mark.parametrize("target", ["RAS", "LPS", "SRA"])
+@pytest.mark.parametrize("target", ["RAS", "SLA"])
 def test_objects_read_back_voxel_equal(tmp_path: Path, name: str, target: str) -> None:
-    made = phantom(axes=ORIENTATIONS[name])
+    made = phantom((6, 11, 13), axes=ORIENTATIONS[name])
     folder = write_series(tmp_path / "series", made.datasets())
     image = read_image([folder], reader=Reader.SIMPLE_ITK, orientation=target)
     mask = speckled(image.shape)
