@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .policies import EmptyPolicy, OodPolicy
+
 if TYPE_CHECKING:
     from .errors import Refusal
     from .formats import Case, Incomplete
@@ -76,6 +78,22 @@ def predict_command(
     skip_background: Annotated[
         bool, typer.Option("--skip-background", help="Look at tiles without any content only once.")
     ] = False,
+    ood: Annotated[
+        OodPolicy,
+        typer.Option(
+            help="Images unlike the known ones: state it, warn, empty the mask, or give none (exit code 3)."
+        ),
+    ] = OodPolicy.FLAG,
+    empty: Annotated[
+        EmptyPolicy,
+        typer.Option(
+            help="Empty answers: state it, warn, also write the mask before anything was removed (CASE_raw), "
+            "or give none (exit code 3)."
+        ),
+    ] = EmptyPolicy.FLAG,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write a map of the uncertainty (CASE_uncertainty).")
+    ] = False,
     overlap: Annotated[
         bool, typer.Option(help="Read the next case and write the last one while the network works.")
     ] = True,
@@ -89,7 +107,8 @@ def predict_command(
 
     Exit code 2: the command line is wrong.
 
-    Exit code 3: some images are not what the model was made for; the answer says why.
+    Exit code 3: some images are not what the model was made for, or --ood or --empty rejected them; the
+    answer says why.
 
     Exit code 130: stopped by Ctrl-C; the files that were written are whole.
     """
@@ -98,6 +117,7 @@ def predict_command(
     from .bundle import Bundle
     from .console import report, report_stopped, run_with_progress
     from .errors import Refusal
+    from .policies import Policies
     from .predictor import Predictor
 
     if bool(inputs) == bool(channel):
@@ -113,6 +133,7 @@ def predict_command(
             precision=precision.value,
             threads=threads,
             approximations=Approximations(step=step, mirror=mirror, skip_background=skip_background),
+            policies=Policies(ood, empty, uncertainty),
         )
         description = predictor.bundle.description
         cases = _named_case(channel, case, description) if channel else found_cases(inputs or [], description)
