@@ -21,8 +21,15 @@ ALLOWED = {
     "trainers": {"losses"},
     "serve": set(),
     "export": {"losses", "trainers", "serve"},
+    "compare": {"losses", "trainers", "serve", "export"},
 }
-FOLDERS = {"losses": "nnunet_losses", "trainers": "trainers", "serve": "serve", "export": "export"}
+FOLDERS = {
+    "losses": "nnunet_losses",
+    "trainers": "trainers",
+    "serve": "serve",
+    "export": "export",
+    "compare": "compare",
+}
 TRAINING_PACKAGES = {"torch", "nnunetv2", "skimage", "batchgenerators", "batchgeneratorsv2", "onnx"}
 FORBIDDEN_PACKAGES = {"losses": {"nnunetv2", "onnx", "fastapi"}, "serve": TRAINING_PACKAGES}
 COMMAND_LINE = "cli.py"  # names the rooms' commands as strings and imports none of them

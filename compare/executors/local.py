@@ -1,0 +1,43 @@
+"""Cells on this machine: as many at once as there are slots."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from .process import run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnunet_losses.compare.study import Cell
+
+
+def run_local(
+    output: Path, cells: Sequence[Cell], *, slots: int, workers: int = 0, devices: Sequence[str] = ()
+) -> None:
+    """Run cells in processes of this machine; the failed ones have said why in their folders.
+
+    Args:
+        output: folder of the comparison.
+        cells: to run, in this order.
+        slots: how many at once.
+        workers: processes that augment, for each cell.
+        devices: CUDA devices that the slots take in turn; none leaves the choice to the processes.
+    """
+    free: SimpleQueue[str | None] = SimpleQueue()
+    for slot in range(slots):
+        free.put(devices[slot % len(devices)] if devices else None)
+
+    def run(cell: Cell) -> None:
+        device = free.get()
+        try:
+            run_process(output, cell, workers=workers, device=device)
+        finally:
+            free.put(device)
+
+    with ThreadPoolExecutor(slots) as pool:
+        for future in [pool.submit(run, cell) for cell in cells]:
+            future.result()

@@ -1,0 +1,1 @@
+"""What came out: one page to look at, and tables for programs."""
