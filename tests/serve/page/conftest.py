@@ -1,0 +1,64 @@
+"""A real Chromium, headless, and a service for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ...conftest import require
+from . import images
+from .driver import Driver
+from .fake_service import FakeService
+from .server import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHROMIUM = (
+    os.environ.get("NNUNET_LOSSES_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The browser; a page in it is a matter of a tenth of a second."""
+    require(CHROMIUM, "chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def url(service: FakeService) -> Iterator[str]:
+    with running(service.app()) as address:
+        yield address
+
+
+@pytest.fixture
+def driver(chromium: Any, url: str) -> Iterator[Driver]:
+    """A page that fails the test if it wrote an error or asked another host."""
+    with Driver.opened(chromium, url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> str:
+    (path,) = images.write(tmp_path, Doe_John__nii=images.volume())
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    (path,) = images.write(tmp_path, picture__png=images.picture())
+    return path

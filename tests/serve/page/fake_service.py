@@ -1,0 +1,241 @@
+"""A service as the page meets it, of which the test decides how each job goes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from nnunet_losses.serve.http.routes import page
+from nnunet_losses.serve.http.security.headers import SecurityHeaders
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "a-secret-key"
+TILES = 6
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    """What GET /v1/models says of a model for volumes with one channel."""
+    labels = [
+        {"name": "Anterior", "channel": 1, "value": 1, "members": [1]},
+        {"name": "Posterior", "channel": 2, "value": 2, "members": [2]},
+    ]
+    known = {
+        "name": "hippocampus",
+        "state": "ready",
+        "failure": None,
+        "dimension": 3,
+        "file_ending": ".nii.gz",
+        "parts": ["MRI"],
+        "channels": [{"index": "0000", "name": "MRI", "normalization": "ZScoreNormalization"}],
+        "labels": labels,
+    }
+    return known | changes
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    """An answer in which both labels are present."""
+    label = {"present": True, "voxels": 1200, "volume_ml": 1.2, "components": 1, "presence_score": None}
+    manifest = {
+        "model": "hippocampus",
+        "bundle_sha256": "ab" * 32,
+        "input_sha256": "cd" * 32,
+        "mask_sha256": "ef" * 32,
+        "versions": {"nnunet-losses": "0.1.0", "onnxruntime": "1.28"},
+        "provider": "CPUExecutionProvider",
+        "precision": "float32",
+        "tiles": TILES,
+        "forward_passes": TILES,
+        "timings": {"read": 0.1, "network": 2.5},
+    }
+    known = {
+        "answer_version": 1,
+        "case": "case",
+        "outcome": "segmented",
+        "spacing": [1, 1, 1],
+        "distribution": {
+            "verdict": "not_calibrated",
+            "p": None,
+            "p_min": None,
+            "n_calibration": 0,
+            "evidence": [],
+        },
+        "labels": [{"name": name, **label} for name in ("Anterior", "Posterior")],
+        "empty": None,
+        "problem": None,
+        "guarantee": {"kind": "none", "alpha": None, "n": 0},
+        "policy": {"ood": "flag", "empty": "flag", "applied": [], "removed_components": []},
+        "quality": {"expected_dice": None, "interval": None, "uncertainty_map": None},
+        "warnings": [],
+        "manifest": manifest,
+    }
+    return known | changes
+
+
+@dataclass
+class FakeService:
+    """What it will do, and what it was asked."""
+
+    models: list[dict[str, Any]] = field(default_factory=lambda: [model()])
+    answer: dict[str, Any] | None = field(default_factory=answer)
+    problem: dict[str, Any] | None = None
+    refusal: dict[str, Any] | None = None  # of the submission itself
+    files: dict[str, tuple[str, str, bytes]] = field(
+        default_factory=dict
+    )  # kind -> name, media type, content
+    tile_seconds: float = 0.005
+    has_events: bool = True
+    wants_key: bool = False
+    received: list[dict[str, Any]] = field(default_factory=list)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    polls: int = 0
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+        app.include_router(page.router)
+        app.add_middleware(SecurityHeaders)
+        for method, path, act in (
+            ("GET", "/v1/models", self._models),
+            ("POST", "/v1/jobs", self._submit),
+            ("GET", "/v1/jobs/{job_id}", self._status),
+            ("DELETE", "/v1/jobs/{job_id}", self._cancel),
+            ("GET", "/v1/jobs/{job_id}/events", self._events),
+            ("GET", "/v1/jobs/{job_id}/artifacts/{name}", self._artifact),
+        ):
+            app.add_api_route(path, act, methods=[method], response_model=None)
+        return app
+
+    async def _models(self, request: Request) -> Response:
+        return self._refused(request) or JSONResponse({"models": self.models})
+
+    async def _submit(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        async with request.form() as form:
+            parts = {
+                name: value if isinstance(value, str) else value.filename
+                for name, value in form.multi_items()
+            }
+        self.received.append(parts | {"Idempotency-Key": request.headers.get("Idempotency-Key")})
+        if self.refusal is not None:
+            return problem_response(self.refusal)
+        job = {
+            "id": secrets.token_hex(16),
+            "state": "queued",
+            "model": parts["model"],
+            "position": 2,
+            "attempt": 0,
+            "progress": None,
+            "outcome": None,
+            "problem": None,
+            "artifacts": [],
+        }
+        self.jobs[job["id"]] = job
+        job["task"] = asyncio.create_task(self._run(job))
+        return JSONResponse(shown(job), 202, {"Location": f"/v1/jobs/{job['id']}"})
+
+    async def _run(self, job: dict[str, Any]) -> None:
+        await asyncio.sleep(self.tile_seconds)
+        if job["state"] == "cancelled":
+            return
+        job |= {"state": "running", "attempt": 1, "position": None}
+        for stage, total in (("read", 1), ("preprocess", 1), ("network", TILES), ("write", 1)):
+            for done in range(total + 1):
+                job["progress"] = {"stage": stage, "done": done, "total": total}
+                await asyncio.sleep(self.tile_seconds)
+                if job["state"] == "cancelled":
+                    return
+        if self.answer is None:
+            job |= {"state": "failed", "problem": self.problem}
+            return
+        files = {
+            "answer": ("answer.json", "application/json", json.dumps(self.answer).encode()),
+            **self.files,
+        }
+        url = f"/v1/jobs/{job['id']}/artifacts"
+        job["artifacts"] = [
+            {
+                "name": kind,
+                "media_type": media,
+                "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "url": f"{url}/{kind}",
+            }
+            for kind, (_, media, content) in files.items()
+        ]
+        job |= {"state": "succeeded", "outcome": self.answer["outcome"], "files": files}
+
+    async def _status(self, job_id: str, request: Request) -> Response:
+        self.polls += 1
+        if job_id not in self.jobs:
+            return problem_response(
+                {
+                    "status": 404,
+                    "code": "job.unknown",
+                    "title": "There is no such job",
+                    "detail": "There is no such job.",
+                    "remedy": "Send the image again.",
+                }
+            )
+        return self._refused(request) or JSONResponse(shown(self.jobs[job_id]))
+
+    async def _cancel(self, job_id: str) -> Response:
+        self.jobs[job_id]["state"] = "cancelled"
+        return JSONResponse(shown(self.jobs[job_id]), 202)
+
+    async def _events(self, job_id: str, request: Request) -> Response:
+        if not self.has_events:
+            return problem_response(
+                {"status": 503, "code": "service.busy", "title": "", "detail": "", "remedy": ""}
+            )
+        return StreamingResponse(self._stream(self.jobs[job_id]), media_type="text/event-stream")
+
+    async def _stream(self, job: dict[str, Any]) -> AsyncIterator[str]:
+        number, before = 0, None
+        while job["state"] not in {"succeeded", "failed", "cancelled"}:
+            now = (job["state"], json.dumps(job["progress"]))
+            if now != before:
+                number, before = number + 1, now
+                kind = "progress" if job["progress"] else "state"
+                data = job["progress"] or {"state": job["state"]}
+                yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
+            await asyncio.sleep(0.01)
+        yield f"id: {number + 1}\nevent: done\ndata: {json.dumps(shown(job))}\n\n"
+
+    async def _artifact(self, job_id: str, name: str, request: Request) -> Response:
+        filename, media, content = self.jobs[job_id]["files"][name]
+        disposition = {"Content-Disposition": f'attachment; filename="{filename}"'}
+        return self._refused(request) or Response(content, media_type=media, headers=disposition)
+
+    def _refused(self, request: Request) -> Response | None:
+        if not self.wants_key or request.headers.get("authorization") == f"Bearer {KEY}":
+            return None
+        return problem_response(
+            {
+                "status": 401,
+                "code": "auth.required",
+                "title": "Who are you?",
+                "detail": "The request has no valid key.",
+                "remedy": "Send one.",
+            }
+        )
+
+
+def shown(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if name not in {"task", "files"}}
+
+
+def problem_response(problem: dict[str, Any]) -> Response:
+    return JSONResponse(
+        {"type": "about:blank", "instance": "1", **problem},
+        problem["status"],
+        media_type="application/problem+json",
+    )
