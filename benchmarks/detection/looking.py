@@ -12,7 +12,7 @@ import pickle
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.bundle import Bundle
@@ -61,16 +61,16 @@ def seen(segmenter: Segmenter, image: Image) -> Seen | None:
 def run(
     data: str, bundle: Path, folder: Path, work: Path, *, mirror: bool = True, part: tuple[int, int] = (0, 1)
 ) -> None:
-    """Look at all images, or at one part of them; keep files of pickled {number: ``Looked``}."""
+    """Look at all images, or at one part of them; keep files of pickled ``Looked``."""
     approximate = Approximations(mirror=mirror)
     segmenter = Segmenter(approximate.applied_to(Bundle.load(bundle)), threads=1)
     target = work / f"looked_{data}_{part[0]}.pickle"
-    known, done = set(looked(data, work)), _load(target)
-    start = time.perf_counter()
+    known = {key(one.item) for one in looked(data, work)}
+    done, start = _load(target), time.perf_counter()
     for index, item in enumerate(items(data, folder, work)):
-        if index % part[1] != part[0] or index in known:
+        if index % part[1] != part[0] or key(item) in known:
             continue
-        done[index] = look(segmenter, item)
+        done.append(look(segmenter, item))
         if len(done) % SAVE_EVERY == 0:
             _save(done, target)
             print(f"{index + 1} images, {time.perf_counter() - start:.0f} s", flush=True)
@@ -78,18 +78,21 @@ def run(
     print(f"{time.perf_counter() - start:.0f} s: done", flush=True)
 
 
-def looked(data: str, work: Path) -> dict[int, Looked]:
-    """Everything that was looked at so far, by number."""
-    files = sorted(work.glob(f"looked_{data}_*.pickle"))
-    together = {number: one for file in files for number, one in _load(file).items()}
-    return dict(sorted(together.items()))
+def key(item: Item) -> tuple[Any, ...]:
+    """What makes an image another one than all others."""
+    return item.role, item.name, item.cell, item.kind
 
 
-def _load(file: Path) -> dict[int, Looked]:
-    return pickle.loads(file.read_bytes()) if file.exists() else {}
+def looked(data: str, work: Path) -> list[Looked]:
+    """Everything that was looked at so far."""
+    return [one for file in sorted(work.glob(f"looked_{data}_*.pickle")) for one in _load(file)]
 
 
-def _save(done: dict[int, Looked], file: Path) -> None:
+def _load(file: Path) -> list[Looked]:
+    return pickle.loads(file.read_bytes()) if file.exists() else []
+
+
+def _save(done: list[Looked], file: Path) -> None:
     unfinished = file.with_suffix(".part")
     unfinished.write_bytes(pickle.dumps(done))
     unfinished.replace(file)

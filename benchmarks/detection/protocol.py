@@ -4,7 +4,8 @@
 new ones that neither has seen; strange ones are new cases with one damage of the suite, whose chance is
 seeded by the case's name. Design choices, ours and the baselines', are made on the fold's training cases
 alone: the scores are fitted to one part of them, the other part stands for usual cases, and damaged ones of
-that part for strange ones.
+that part for strange ones. For want of time that is done with the phantoms; what was chosen there is used for
+the hippocampi as it is.
 
 **Score.** Ours is the statistic behind the verdict, the largest robust z over pool and case
 (``conformal.combined``); infinite where the contract refuses the image. Baselines have no contract: they get
@@ -77,7 +78,7 @@ class Sizes:
 
 SIZES = {
     "volume": Sizes(usual=200, strange=25, tuning_fit=70, tuning_strange=10),
-    "hippocampus": Sizes(usual=25, strange=25, tuning_fit=56, tuning_strange=2),
+    "hippocampus": Sizes(usual=25, strange=25, tuning_fit=80, tuning_strange=0),
 }
 
 
