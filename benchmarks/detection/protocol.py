@@ -77,7 +77,7 @@ class Sizes:
 
 
 SIZES = {
-    "volume": Sizes(usual=200, strange=25, tuning_fit=70, tuning_strange=10),
+    "volume": Sizes(usual=200, strange=25, tuning_fit=70, tuning_strange=6),
     "hippocampus": Sizes(usual=25, strange=25, tuning_fit=80, tuning_strange=0),
 }
 
