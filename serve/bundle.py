@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from .archive import extract
 from .bundle_checks import check_meaning, explain
 from .errors import Code, Refusal
+from .safety.stored import StoredCalibration, load_calibration
 from .schema import Fold, ModelDescription, VariantFile
 
 DESCRIPTION = "model.json"
@@ -45,7 +47,8 @@ class Bundle:
 
         Raises:
             Refusal: BUNDLE_UNREADABLE for what is no bundle, BUNDLE_UNSUPPORTED for a description that this
-                runtime does not understand, BUNDLE_HASH_MISMATCH for changed, missing or additional files.
+                runtime does not understand, BUNDLE_HASH_MISMATCH for changed, missing or additional files,
+                and for a calibration of another model.
         """
         path = Path(path)
         if path.is_dir():
@@ -72,12 +75,25 @@ class Bundle:
         recorded = _verify(root) if verify else None
         check_meaning(bundle.description)
         bundle._check_files(recorded)
+        if verify:
+            _ = bundle.calibration  # one that belongs to another model is refused here, and not in an answer
         return bundle
 
     @property
     def sha256(self) -> str:
         """Identity of the bundle: the SHA-256 of its list of hashes."""
         return file_sha256(self.file(SUMS))
+
+    @cached_property
+    def calibration(self) -> StoredCalibration | None:
+        """What is known of its answers; None where it was not calibrated.
+
+        Raises:
+            Refusal: for a calibration that does not belong to this bundle.
+        """
+        return (
+            load_calibration(self.root, self.description) if self.origin is None else self.origin.calibration
+        )
 
     def file(self, relative: str) -> Path:
         """Path of one of the bundle's files.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .answer import Warning_
     from .image import Image
     from .pipeline.segment import Segmentation
+    from .safety.scores.observation import Observation
 
     Progress = Callable[[int, int], None]
 
@@ -56,6 +57,7 @@ class Course:
     Attributes:
         case: its name.
         image: once it was read.
+        seen: what the safety scores saw of the image, where somebody judges.
         prepared: the engine's input, once it was made.
         found: what the engine said.
         policies: what was asked for.
@@ -65,6 +67,7 @@ class Course:
 
     case: str
     image: Image | None = None
+    seen: Observation | None = None
     prepared: Any = None
     found: Any = None
     policies: Policies = Policies()  # noqa: RUF009 - frozen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answer import (
     Answer,
+    Distribution,
     Empty,
     EmptyMeaning,
     EmptyReason,
@@ -26,8 +27,11 @@ from .policies import EmptyPolicy, Policies
 from .result_files import Prediction, ResultFiles, Written, check_output
 from .safety.candidates import candidates
 from .safety.contract import check_contract, memory_needed
+from .safety.judging import Examiner, Judge
 from .safety.quality import quality_of
+from .safety.scores.observation import observe_image
 from .safety.uncertainty import uncertainty_maps
+from .safety.verdict import DOUBTFUL, contract_breach
 from .statement import Ground, state
 
 if TYPE_CHECKING:
@@ -64,6 +68,7 @@ class Predictor:
         engine: instead of the bundle's networks.
         policies: for strange images and empty masks, where a case brings none of its own.
         read: instead of ``read_image``, for example one that does it in another process.
+        observe: look at images as a calibration does, also where there is none yet.
 
     Example:
         >>> from pathlib import Path
@@ -85,11 +90,17 @@ class Predictor:
         engine: Engine | None = None,
         policies: Policies = Policies(),  # noqa: B008 - frozen
         read: ReadFiles | None = None,
+        observe: bool = False,
     ) -> None:
         self.bundle = approximations.applied_to(bundle)
         self.limits = limits
         self.policies = policies
-        self.calibration: Calibration | None = None
+        self.calibration: Calibration | None = (
+            None if bundle.calibration is None else bundle.calibration.calibration
+        )
+        self.examiner = Examiner(self.bundle.description)
+        self.judge = Judge.of(bundle.calibration, self.examiner)
+        self._observes = observe or self.judge is not None
         self._read_files = read or _read_here
         self._approximate = approximations.warnings(bundle)
         self._constant: list[ConstantTiles] = []
@@ -99,6 +110,7 @@ class Predictor:
             precision=precision,
             threads=threads,
             around=self._without_background if approximations.skip_background else lambda network: network,
+            look=self.examiner.look if self._observes else None,
         )
 
     def predict(
@@ -264,15 +276,23 @@ class Predictor:
         course.stage("read")
 
     def _examine(self, course: Course, image: Image) -> None:
-        memory = self.limits.memory_bytes
-        course.warnings += check_contract(image, self.bundle.description, memory_bytes=memory)
+        course.warnings += check_contract(
+            image,
+            self.bundle.description,
+            memory_bytes=self.limits.memory_bytes,
+            hints=self.judge is None,
+        )
         course.stage("contract")
+        if self._observes:
+            course.seen = observe_image(image)
+            course.stage("safety")
 
     def _rejected(self, course: Course, refusal: Refusal) -> Answer:
         blank = Empty(reason=EmptyReason.INPUT_BLANK, meaning=EmptyMeaning.NO_DECISION)
         return Answer(
             case=course.case,
             outcome=Outcome.REJECTED,
+            distribution=contract_breach(refusal) if refusal.is_contract_breach else Distribution(),
             empty=blank if refusal.code is Code.CONTRACT_BLANK else None,
             problem=problem_of(refusal),
             warnings=tuple(course.warnings),
@@ -285,12 +305,15 @@ class Predictor:
         course.warnings += [Warning_(code=code, message=text) for code, text in made.warnings]
         course.begin()
         known = votes if isinstance(votes, Votes) else None
+        distribution = self._judged(course, image, made)
         ground = Ground(
             image,
             made,
             self.bundle.description,
             policies=course.policies,
-            is_doubtful=any(warning.code.endswith("_unusual") for warning in course.warnings),
+            verdict=distribution.verdict,
+            is_doubtful=distribution.verdict in DOUBTFUL
+            or any(warning.code.endswith("_unusual") for warning in course.warnings),
             candidates=self._candidates(known, made, image),
             presence=self.presence,
         )
@@ -301,6 +324,7 @@ class Predictor:
             case=course.case,
             outcome=stated.outcome,
             spacing=None if image.geometry.dimension == 2 else image.spacing,
+            distribution=distribution,
             labels=stated.labels,
             empty=stated.empty,
             problem=stated.problem,
@@ -311,6 +335,17 @@ class Predictor:
             manifest=self._manifest(course, made),
         )
         return Prediction(answer, stated.mask, image, stated.raw, maps)
+
+    def _judged(self, course: Course, image: Image, made: Segmentation) -> Distribution:
+        """Say whether the image is like the known ones, where there is a calibration."""
+        if self.judge is None or course.seen is None or made.seen is None:
+            return Distribution()
+        limits = [warning.message for warning in self._approximate]
+        if self.calibration is not None and self.engine.precision != self.calibration.precision:
+            limits.append(f"The networks ran in {self.engine.precision}, the calibration's did not.")
+        distribution = self.judge.judge(image, course.seen, made, limits)
+        course.stage("safety")
+        return distribution
 
     def _candidates(
         self, votes: Votes | None, made: Segmentation, image: Image

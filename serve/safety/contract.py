@@ -34,7 +34,7 @@ RGB_RANGE = (0.0, 255.0)
 
 
 def check_contract(
-    image: Image, description: ModelDescription, *, memory_bytes: int | None = None
+    image: Image, description: ModelDescription, *, memory_bytes: int | None = None, hints: bool = True
 ) -> tuple[Warning_, ...]:
     """Refuse an image that the model was not made for; warn of one that is unlike the training images.
 
@@ -42,6 +42,7 @@ def check_contract(
         image: as the reader returns it.
         description: of the model.
         memory_bytes: budget of the prediction; None takes 80 % of what is free.
+        hints: whether to warn; a calibration's evidence takes the place of rules of thumb.
 
     Returns:
         Warnings, each with what was seen and what the training images were like. They are hints by rules of
@@ -56,7 +57,7 @@ def check_contract(
     for voxels, channel in zip(image.data, description.members[0].preprocessing.channels, strict=True):
         _check_voxels(voxels, channel)
     _check_size(image, description, available_memory() if memory_bytes is None else memory_bytes)
-    return resemblance_warnings(image, description)
+    return resemblance_warnings(image, description) if hints else ()
 
 
 def _check_channel_count(image: Image, description: ModelDescription) -> None:

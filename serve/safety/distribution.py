@@ -76,11 +76,13 @@ class FoldScores:
         pool: (n, scores) of cases that neither has seen.
         usual: each score's median and spread among known cases that it was not fitted to; None where nothing
             needs it. Unlike those of the pool, they make a statistic that is the same for every case.
+        strangest: median and spread of the ranked cases' strangest tiles; None without tiles.
     """
 
     scorer: ScoreVector
     pool: Floats
     usual: Usual | None = None
+    strangest: Usual | None = None
 
     def fixed(self, scores: Floats) -> float:
         """Largest deviation of a case's scores, upwards; minus infinity where it has none."""

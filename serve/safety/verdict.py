@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NOTABLE_P, NOTABLE_Z = 0.05, 3.0  # evidence that is told; z where n cannot give so small a p
+DOUBTFUL = (Verdict.SUSPICIOUS, Verdict.OUT_OF_DISTRIBUTION)
 LARGEST_Z = 1e6  # JSON knows no infinity
 FEW = 1e-9  # rounding of a p-value
 

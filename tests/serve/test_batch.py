@@ -70,7 +70,7 @@ class Staged:
 
 
 def batch(folder: Path, engine: Staged | None = None, limits: Limits | None = None, **options: Any) -> Batch:
-    bundle: Any = SimpleNamespace(description=description(), sha256="b" * 64)
+    bundle: Any = SimpleNamespace(description=description(), sha256="b" * 64, calibration=None)
     predictor = Predictor(bundle, engine=engine or Staged(), limits=limits or Limits())
     return Batch(predictor, folder, **options)
 

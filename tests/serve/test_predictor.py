@@ -51,7 +51,7 @@ class FakeEngine:
 def predictor(
     model: ModelDescription | None = None, engine: FakeEngine | None = None, **options: Any
 ) -> Predictor:
-    bundle: Any = SimpleNamespace(description=model or description(), sha256="b" * 64)
+    bundle: Any = SimpleNamespace(description=model or description(), sha256="b" * 64, calibration=None)
     return Predictor(bundle, engine=engine or FakeEngine(), **options)
 
 
