@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -10,31 +9,42 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from nnunet_losses.serve.workers.supervisor import Supervisor
+from nnunet_losses.serve.workers.threads import Threads
+
 from .handlers import add_handlers
+from .job_service import JobService
 from .middleware import RequestContext
-from .models import Models
 from .openapi import describe
-from .routes import health, models, segment
-from .runtime import openers
+from .routes import health, jobs, models, segment
 from .security.gate import Gate
 from .security.headers import SecurityHeaders
+from .worker_plans import worker_plans
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from .engine import Opener
+    from nnunet_losses.serve.workers.engine import Opener
+    from nnunet_losses.serve.workers.predictors import Predictors
+
     from .settings import Settings
 
 
-def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    engines: Mapping[str, Opener] | None = None,
+    predictors: Predictors | None = None,
+) -> FastAPI:
     """Build the service. Nothing is read before the application starts, and nothing is global.
 
     Args:
         settings: what the operator decided.
-        engines: functions that open a model each, by label; None opens ``settings.bundles``.
+        engines: functions that open a model each, by label, to be run in a thread of this process.
+        predictors: who runs the jobs, instead; None starts worker processes for ``settings.bundles``.
 
     Returns:
-        The application. While it starts, models are opened and tested in a thread: ``/v2/health/live``
+        The application. While it starts, the workers open and test the models: ``/v2/health/live``
         answers at once, ``/v2/health/ready`` when every golden self-test has passed.
 
     Raises:
@@ -43,7 +53,7 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
     Example:
         >>> from nnunet_losses.serve.http.settings import Settings
         >>> app = create_app(Settings(bundles=["model.bundle"]))
-        >>> app.state.models.are_ready
+        >>> app.state.jobs.is_ready
         False
     """
     app = FastAPI(
@@ -55,13 +65,19 @@ def create_app(settings: Settings, *, engines: Mapping[str, Opener] | None = Non
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.models = Models(openers(settings) if engines is None else engines, settings)
+    app.state.jobs = JobService(settings, predictors or _predictors(settings, engines))
     guard(app, settings)
     add_handlers(app)
-    for routes in (health, models, segment):
+    for routes in (health, models, segment, jobs):
         app.include_router(routes.router)
     describe(app)
     return app
+
+
+def _predictors(settings: Settings, engines: Mapping[str, Opener] | None) -> Predictors:
+    if engines is not None:
+        return Threads(engines)
+    return Supervisor(worker_plans(settings))
 
 
 def guard(app: FastAPI, settings: Settings) -> None:
@@ -82,11 +98,6 @@ def guard(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    models: Models = app.state.models
-    opening = asyncio.create_task(models.open_all())
-    try:
+    service: JobService = app.state.jobs
+    async with service.running():
         yield
-    finally:
-        opening.cancel()
-        models.stop()
-        await asyncio.wait({opening})

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from nnunet_losses.serve.commands import ENGINE_HELP, PRECISION_HELP, BackendName, PrecisionName
+from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
 
 _OF_THE_EXTRA = {"anyio", "fastapi", "pydantic_settings", "python_multipart", "starlette", "uvicorn"}
 
@@ -27,8 +28,25 @@ def serve_command(
     max_body_mb: Annotated[
         int | None, typer.Option(help="Largest request, in MiB.", show_default="1024")
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="cpu or cuda:0; one worker process for each.", show_default="every GPU, or the CPU"
+        ),
+    ] = None,
+    data_folder: Annotated[
+        Path | None, typer.Option(help="Where jobs are kept.", show_default="one in your home for each port")
+    ] = None,
     keys_file: Annotated[
         Path | None, typer.Option(help="API keys, as `nnunet-losses keys create` writes them.")
+    ] = None,
+    ood: Annotated[
+        OodPolicy | None,
+        typer.Option(help="What becomes of images unlike the known ones.", show_default="flag"),
+    ] = None,
+    empty: Annotated[
+        EmptyPolicy | None,
+        typer.Option(help="What becomes of answers in which nothing was found.", show_default="flag"),
     ] = None,
     allow_remote: Annotated[
         bool | None,
@@ -53,7 +71,11 @@ def serve_command(
         "precision": None if precision is None else precision.value,
         "threads": threads,
         "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
+        "devices": None if device is None else tuple(device),
+        "data_folder": data_folder,
         "keys_file": keys_file,
+        "ood": ood,
+        "empty": empty,
         "allow_remote": allow_remote,
     }
     try:

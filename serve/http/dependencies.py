@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from .models import Models
+from .catalogue import Catalogue
+from .job_service import JobService
 from .negotiation import Representation, negotiate
 from .security.caller import caller_of
 from .settings import Settings
@@ -16,9 +17,13 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
-def _models(request: Request) -> Models:
-    models: Models = request.app.state.models
-    return models
+def _jobs(request: Request) -> JobService:
+    jobs: JobService = request.app.state.jobs
+    return jobs
+
+
+def _catalogue(request: Request) -> Catalogue:
+    return _jobs(request).catalogue
 
 
 def _representation(request: Request) -> Representation:
@@ -30,6 +35,7 @@ def _caller(request: Request) -> str:
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
-ModelsDep = Annotated[Models, Depends(_models)]
+JobsDep = Annotated[JobService, Depends(_jobs)]
+CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 RepresentationDep = Annotated[Representation, Depends(_representation)]
 CallerDep = Annotated[str, Depends(_caller)]  # owner of jobs

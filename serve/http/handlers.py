@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.jobs.errors import JobCode, JobRefusal
+from nnunet_losses.serve.jobs.storage_errors import is_full
 
-from .problems import ProblemDocument, ServiceCode, ServiceProblem, internal_error
+from .problems import ProblemDocument, ServiceCode, ServiceProblem, internal_error, job_problem, refused_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from nnunet_losses.serve.answer import Answer, Problem
+    from nnunet_losses.serve.jobs.records import Failure
 
 
 class Rejection(Exception):  # noqa: N818 - a rejection is an answer, not a fault
@@ -33,11 +35,21 @@ class Rejection(Exception):  # noqa: N818 - a rejection is an answer, not a faul
         self.answer = answer
 
 
+class JobFailed(Exception):  # noqa: N818 - why a job failed is an answer to who waited for it
+    """A job that ended without an answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 def add_handlers(app: FastAPI) -> None:
     """Install the handlers; what none of them knows is answered by ``RequestContext``."""
     app.add_exception_handler(Rejection, _handler(_rejection))
     app.add_exception_handler(Refusal, _handler(_refusal))
     app.add_exception_handler(ServiceProblem, _handler(_service_problem))
+    app.add_exception_handler(JobRefusal, _handler(_job_refusal))
+    app.add_exception_handler(JobFailed, _handler(_job_failed))
     app.add_exception_handler(OSError, _handler(_storage))
     app.add_exception_handler(ClientDisconnect, _handler(_abandoned))
     app.add_exception_handler(RequestValidationError, _handler(_validation))
@@ -79,12 +91,23 @@ def _service_problem(error: ServiceProblem) -> ProblemDocument:
     return error.problem
 
 
+def _job_refusal(error: JobRefusal) -> ProblemDocument:
+    document = refused_job(error)
+    if document.code is ServiceCode.INTERNAL:
+        raise error
+    return document
+
+
+def _job_failed(error: JobFailed) -> ProblemDocument:
+    return job_problem(error.failure)
+
+
 def _storage(error: OSError) -> ProblemDocument:
     """Answer for a disk that upload or mask have filled; other faults go on to ``RequestContext``."""
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+    if not is_full(error):
         raise error
     return ProblemDocument(
-        ServiceCode.SERVICE_STORAGE_FULL,
+        JobCode.STORAGE_FULL,
         "The server's disk has no room for this request.",
         remedy="Tell the operator, and try again later.",
     )

@@ -6,9 +6,10 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from nnunet_losses.serve.answer import Outcome, Problem, Verdict
+from nnunet_losses.serve.answer import Manifest, Outcome, Problem, Verdict
 from nnunet_losses.serve.jobs.records import Artifact, Job
 from nnunet_losses.serve.jobs.states import JobState
+from nnunet_losses.serve.workers.engine import InputFile, Order
 
 
 class JobProgress(BaseModel):
@@ -97,6 +98,35 @@ class JobStatus(BaseModel):
                     "manifest": f"{url}/manifest",
                 },
             }
+        )
+
+
+class JobManifest(BaseModel):
+    """What produced a job's artifacts: enough to produce them again, and to see that they are the same."""
+
+    job: str
+    model: str
+    request_sha256: str
+    inputs: tuple[InputFile, ...]
+    outputs: tuple[str, ...]
+    options: dict[str, str]
+    answer: Manifest
+    artifacts: tuple[JobArtifact, ...]
+
+    @classmethod
+    def of(cls, job: Job, manifest: Manifest, *, artifacts: Sequence[Artifact]) -> Self:
+        """Put together what is known of a succeeded job."""
+        order = Order.model_validate(job.parameters)
+        url = job_url(job.id)
+        return cls(
+            job=job.id,
+            model=order.model,
+            request_sha256=job.request_sha256,
+            inputs=order.files,
+            outputs=order.outputs,
+            options=dict(order.options),
+            answer=manifest,
+            artifacts=tuple(JobArtifact.of(artifact, job_url=url) for artifact in artifacts),
         )
 
 

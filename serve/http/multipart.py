@@ -7,14 +7,6 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-_MEDIA_TYPES = {
-    ".gz": "application/gzip",
-    ".png": "image/png",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".bmp": "image/bmp",
-}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -58,14 +50,3 @@ def join(parts: tuple[Part, ...], *, boundary: str) -> bytes:
     delimiter = b"--" + boundary.encode("ascii")
     pieces = [delimiter + b"\r\n" + part.encode() + b"\r\n" for part in parts]
     return b"".join((*pieces, delimiter, b"--\r\n"))
-
-
-def media_type(filename: str) -> str:
-    """Media type of a mask's file, by its ending.
-
-    Example:
-        >>> media_type("mask.nii.gz"), media_type("mask.png"), media_type("mask.nrrd")
-        ('application/gzip', 'image/png', 'application/octet-stream')
-    """
-    ending = filename[filename.rfind(".") :].lower()
-    return _MEDIA_TYPES.get(ending, "application/octet-stream")

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from nnunet_losses.serve.answer import Answer
+from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
 
 from .problems import MEDIA_TYPE
 from .schemas import ProblemDetails
@@ -30,6 +31,25 @@ SEGMENT_BODY: dict[str, Any] = {
                     "properties": {
                         "model": {"type": "string", "description": "Needed where several models are served."},
                         "case": {"type": "string", "description": "Shown in the answer; never a path."},
+                        "outputs": {
+                            "type": "string",
+                            "description": "Kinds of artifacts, with commas between; mask,answer by default.",
+                        },
+                        "ood": {
+                            "type": "string",
+                            "enum": [*OodPolicy],
+                            "description": "What becomes of images unlike the known ones.",
+                        },
+                        "empty": {
+                            "type": "string",
+                            "enum": [*EmptyPolicy],
+                            "description": "What becomes of answers in which nothing was found.",
+                        },
+                        "uncertainty": {
+                            "type": "string",
+                            "enum": ["true", "false"],
+                            "description": "Whether maps of the uncertainty are wanted beside the mask.",
+                        },
                     },
                     "additionalProperties": _BINARY,
                 }
@@ -46,6 +66,22 @@ SEGMENT_REPLY: dict[int | str, dict[str, Any]] = {
             "application/json": {"schema": {"$ref": _REFERENCE.format(model=Answer.__name__)}},
         },
     }
+}
+
+
+EVENTS_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events until `done`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The client has all events."},
+}
+
+FILE_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": _BINARY}}},
+    206: {"description": "A part of it.", "content": {"application/octet-stream": {"schema": _BINARY}}},
+    304: {"description": "The client has it."},
+    416: {"description": "The file has no such part."},
 }
 
 

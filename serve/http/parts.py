@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.multipart import parse_options_header
 
+from nnunet_losses.serve.policies import OPTIONS  # what a request may ask of the predictor
+
 from .problems import ServiceCode, ServiceProblem
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 128
 MAX_FIELD_BYTES = 1024
-FIELDS = ("model", "case")
+FIELDS = ("model", "case", "outputs", *OPTIONS)
 REMEDY = "Send images as files, for example curl -F 'MRI=@image.nii.gz', with the @."
 
 _HAS_FILENAME = re.compile(rb";\s*filename\*?\s*=", re.IGNORECASE)
@@ -103,7 +105,8 @@ class PartWriter:
         if _HAS_FILENAME.search(self._disposition):
             self._open_file(options.get(b"filename", b""))
         elif self._name not in FIELDS or self._name in self.upload.fields:
-            raise invalid("A part without a file name is neither `model` nor `case`, or is there twice.")
+            known = ", ".join(f"`{name}`" for name in FIELDS)
+            raise invalid(f"A part without a file name is none of {known}, or is there twice.")
 
     def _open_file(self, filename: bytes) -> None:
         path = self._folder / f"upload_{len(self.upload.files):03d}"

@@ -5,17 +5,9 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from nnunet_losses.serve.schema import Label, Normalization, Parity
+from nnunet_losses.serve.workers.reports import ModelFailure, ModelReport, ModelState
 
 from .channels import part_names
-from .served_model import ServedModel, State
-
-
-class Failure(BaseModel):
-    """Why a model is not served."""
-
-    code: str
-    detail: str
-    remedy: str
 
 
 class ChannelSummary(BaseModel):
@@ -30,8 +22,10 @@ class ModelSummary(BaseModel):
     """One model. What its bundle says is null until the bundle is read."""
 
     name: str
-    state: State
-    failure: Failure | None = None
+    version: str | None = None  # of several of one name; requests say name@version
+    aliases: tuple[str, ...] = ()  # other names that mean this version now
+    state: ModelState
+    failure: ModelFailure | None = None
     sha256: str | None = None
     provider: str | None = None  # what the network really runs on
     dimension: int | None = None  # of the network's patch: 2 or 3
@@ -42,11 +36,16 @@ class ModelSummary(BaseModel):
     parity: Parity | None = None
 
     @classmethod
-    def of(cls, model: ServedModel) -> Self:
+    def of(cls, model: ModelReport, *, aliases: tuple[str, ...] = ()) -> Self:
         """Summarise a model in its present state."""
-        failure = None if model.failure is None else Failure(**model.failure)
-        known = {} if model.engine is None else _bundle_facts(model)
-        return cls(name=model.name, state=model.state, failure=failure, **known)
+        return cls(
+            name=model.name,
+            version=model.version,
+            aliases=aliases,
+            state=model.state,
+            failure=model.failure,
+            **_bundle_facts(model),
+        )
 
 
 class ModelList(BaseModel):
@@ -55,18 +54,17 @@ class ModelList(BaseModel):
     models: tuple[ModelSummary, ...]
 
 
-class ModelState(BaseModel):
+class ModelProgress(BaseModel):
     """How far a model is."""
 
     name: str
-    state: State
-    failure: Failure | None = None
+    state: ModelState
+    failure: ModelFailure | None = None
 
     @classmethod
-    def of(cls, model: ServedModel) -> Self:
+    def of(cls, model: ModelReport) -> Self:
         """Describe the present state."""
-        failure = None if model.failure is None else Failure(**model.failure)
-        return cls(name=model.name, state=model.state, failure=failure)
+        return cls(name=model.key, state=model.state, failure=model.failure)
 
 
 class ServerMetadata(BaseModel):
@@ -87,7 +85,7 @@ class Ready(BaseModel):
     """Every model has passed its self-test."""
 
     ready: bool = True
-    models: tuple[ModelState, ...]
+    models: tuple[ModelProgress, ...]
 
 
 class ModelReady(BaseModel):
@@ -109,13 +107,14 @@ class ProblemDetails(BaseModel):
     remedy: str
 
 
-def _bundle_facts(model: ServedModel) -> dict[str, Any]:
-    assert model.engine is not None
-    description = model.engine.description
+def _bundle_facts(model: ModelReport) -> dict[str, Any]:
+    description = model.description
+    if description is None:
+        return {}
     channels = description.members[0].preprocessing.channels
     return {
-        "sha256": model.engine.sha256,
-        "provider": model.engine.provider,
+        "sha256": model.sha256,
+        "provider": model.provider,
         "dimension": description.dimension,
         "file_ending": description.file_ending,
         "parts": part_names(description),

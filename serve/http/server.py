@@ -14,9 +14,13 @@ from pydantic import ValidationError
 
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.workers.plan import served
+from nnunet_losses.serve.workers.reports import version_of
 
 from .app import create_app
 from .channels import curl_parts
+from .data_folder import default_data_folder
+from .draining import DrainingServer
 from .logs import logging_configuration
 from .protocol import HEAD_LIMIT, patient_protocol
 from .security.startup import Unsafe, check_startup
@@ -45,12 +49,17 @@ def serve(options: Mapping[str, Any]) -> None:
     settings = _settings(options)
     warnings = _check_security(settings)
     descriptions = [_describe(path) for path in settings.bundles]
-    _require_different_names([model.name for model in descriptions])
+    _require_different_names(
+        [
+            _key(model.name, bundle.label)
+            for model, bundle in zip(descriptions, served(settings.bundles), strict=True)
+        ]
+    )
     listener = _listen(settings)
     for warning in warnings:
         typer.echo(warning, err=True)
     _announce(settings, listener, descriptions)
-    server = uvicorn.Server(_configuration(settings))
+    server = DrainingServer(_configuration(settings))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # after uvicorn's own: ends cleanly, removing files
     try:
         server.run(sockets=[listener])
@@ -66,7 +75,9 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         raise Unservable("; ".join(reason.removeprefix("Value error, ") for reason in reasons)) from error
     if not settings.bundles:
         raise Unservable("there is nothing to serve. Name a bundle: nnunet-losses serve BUNDLE")
-    return settings
+    return settings.model_copy(
+        update={"data_folder": settings.data_folder or default_data_folder(settings.port)}
+    )
 
 
 def _check_security(settings: Settings) -> tuple[str, ...]:
@@ -84,12 +95,17 @@ def _describe(path: Path) -> ModelDescription:
         raise Unservable(f"{path.resolve().name} is not served ({refusal.code}): {refusal}") from refusal
 
 
+def _key(name: str, label: str) -> str:
+    version = version_of(label)
+    return name if version is None else f"{name}@{version}"
+
+
 def _require_different_names(names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise Unservable(
             f"two bundles are called {', '.join(twice)}, and a request names its model. "
-            "Export one of them again with another --name."
+            "Export one of them again with another --name, or call the files NAME@1 and NAME@2 to serve both."
         )
 
 
@@ -109,12 +125,19 @@ def _announce(settings: Settings, listener: socket.socket, models: Sequence[Mode
     scheme = "http" if settings.tls_certificate is None else "https"
     url = f"{scheme}://{host}:{listener.getsockname()[1]}"
     typer.echo(f"Listening on {url} (Ctrl+C stops). {url}/v2/health/ready says when the models are tested.")
+    typer.echo(_where_jobs_lie(settings))
     for model in models:
         chosen = f" -F {shlex.quote(f'model={model.name}')}" if len(models) > 1 else ""
         chosen += ' -H "Authorization: Bearer $KEY"' if settings.is_authenticated else ""
         typer.echo(
             f"{model.name}: curl{chosen} {curl_parts(model)} --output reply.multipart {url}/v1/segment"
         )
+
+
+def _where_jobs_lie(settings: Settings) -> str:
+    if settings.data_folder is None:
+        return "Jobs are forgotten when the server stops; --data-folder keeps them."
+    return f"Jobs and their files are kept in {settings.data_folder} for {settings.job_retention / 3600:g} h."
 
 
 def _configuration(settings: Settings) -> uvicorn.Config:

@@ -41,8 +41,7 @@ def admit(connection: Connection, submission: Submission, *, limits: QueueLimits
     if earlier is not None:
         return Admission(job=earlier, created=False)
     _check_parameters(submission, limits.max_parameter_bytes)
-    _check_quota(connection, submission.caller, limits)
-    _check_room(connection, limits)
+    check_room(connection, submission.caller, limits)
     values = submission.model_dump() | {"turn": _next_turn(connection, submission.caller)}
     return Admission(job=enter_job(connection, values, now=now), created=True)
 
@@ -56,7 +55,7 @@ def _earlier_job(connection: Connection, submission: Submission) -> Job | None:
         return job
     raise JobRefusal(
         JobCode.IDEMPOTENCY_CONFLICT,
-        f"The idempotency key {submission.idempotency_key!r} was used for another request (job {job.id}).",
+        f"This idempotency key was used for another request (job {job.id}).",
         remedy="Send the very same request again, or choose a new key.",
         observed=submission.request_sha256,
         expected=job.request_sha256,
@@ -73,6 +72,16 @@ def _check_parameters(submission: Submission, most: int) -> None:
             observed=size,
             expected=most,
         )
+
+
+def check_room(connection: Connection, caller: str, limits: QueueLimits) -> None:
+    """Refuse one job more of this caller where there are too many of him, or of all.
+
+    Raises:
+        JobRefusal: ``queue.quota``, ``queue.full``.
+    """
+    _check_quota(connection, caller, limits)
+    _check_queue(connection, limits)
 
 
 def _check_quota(connection: Connection, caller: str, limits: QueueLimits) -> None:
@@ -92,7 +101,7 @@ def _check_quota(connection: Connection, caller: str, limits: QueueLimits) -> No
     )
 
 
-def _check_room(connection: Connection, limits: QueueLimits) -> None:
+def _check_queue(connection: Connection, limits: QueueLimits) -> None:
     queued = count_jobs(connection, JOBS.c.state == JobState.QUEUED)
     if queued < limits.max_queued:
         return

@@ -126,6 +126,32 @@ class Staging:
         self._added[name] = (media_type, file)
         return self._folder / file
 
+    def keep(self, name: str, *, media_type: str) -> None:
+        """Announce a file that lies in the folder already, and keep its name.
+
+        Raises:
+            JobRefusal: ``artifact.invalid``, the name is not allowed, or taken.
+        """
+        self.add(name, media_type=media_type)
+        self._added[name] = (media_type, name)
+
+    def scratch(self) -> Path:
+        """Make a folder for what is needed on the way only; it is not published."""
+        folder = self._folder / f".{secrets.token_hex(8)}"
+        with _disk_errors("a new folder"):
+            folder.mkdir(mode=0o700)
+        return folder
+
+    @property
+    def token(self) -> str:
+        """Name of the folder, under which the store finds it."""
+        return self._target.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie until they are published."""
+        return self._folder
+
     def publish(self) -> tuple[Artifact, ...]:
         """Force the files to the disk and make the folder final; what was not announced is deleted.
 

@@ -22,6 +22,7 @@ class JobCode(StrEnum):
     # how a job ended
     WORKER_LOST = "worker.lost"
     JOB_TIMEOUT = "job.timeout"
+    MODEL_UNAVAILABLE = "job.model_unavailable"
     JOB_INTERNAL = "job.internal"
     # what a worker's code did wrong, or learns too late
     ARTIFACT_INVALID = "artifact.invalid"

@@ -47,13 +47,17 @@ def get_job(connection: Connection, job_id: str) -> Job:
     """
     is_possible = _ID.fullmatch(job_id) is not None  # PostgreSQL fails at texts with a zero character
     job = find_job(connection, select(JOBS).where(JOBS.c.id == job_id)) if is_possible else None
-    if job is not None:
-        return job
-    raise JobRefusal(
+    if job is None:
+        raise unknown_job()
+    return job
+
+
+def unknown_job() -> JobRefusal:
+    """Refuse an id, without repeating it: it may be anything."""
+    return JobRefusal(
         JobCode.JOB_UNKNOWN,
-        f"There is no job {job_id[:40]!r}.",
+        "There is no such job.",
         remedy="Use the id that the submission answered with; finished jobs are deleted after a while.",
-        observed=job_id[:40],
     )
 
 

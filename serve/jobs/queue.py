@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from .admission import admit, close_gap, count_jobs, mean_run_seconds
+from .admission import admit, check_room, close_gap, count_jobs, mean_run_seconds
 from .errors import JobCode, JobRefusal
 from .ledger import append_event, change_job, get_job, move, read_events
 from .limits import QueueLimits
@@ -57,6 +57,15 @@ class JobQueue:
         with self._database.writing() as connection:
             now = self._database.now(connection)
             return admit(connection, submission, limits=self._limits, now=now)
+
+    def require_room(self, caller: str) -> None:
+        """Refuse now what ``submit`` would refuse now; it may be otherwise a moment later.
+
+        Raises:
+            JobRefusal: ``queue.full`` or ``queue.quota``.
+        """
+        with self._database.reading() as connection:
+            check_room(connection, caller, self._limits)
 
     def get(self, job_id: str) -> Job:
         """Look at a job.
@@ -145,9 +154,8 @@ class JobQueue:
             return found[name]
         raise JobRefusal(
             JobCode.ARTIFACT_UNKNOWN,
-            f"The job has no artifact {name[:64]!r}, it has {', '.join(found) or 'none'}.",
+            f"The job has no such artifact, it has {', '.join(found) or 'none'}.",
             remedy="Choose one of those." if found else "Wait until the job has succeeded.",
-            observed=name[:64],
             expected=sorted(found),
         )
 

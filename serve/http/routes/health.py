@@ -7,10 +7,10 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from ..dependencies import ModelsDep, SettingsDep
+from ..dependencies import CatalogueDep, JobsDep, SettingsDep
 from ..openapi import problems
 from ..problems import ServiceCode, ServiceProblem
-from ..schemas import Live, ModelReady, ModelState, Ready, ServerMetadata
+from ..schemas import Live, ModelProgress, ModelReady, Ready, ServerMetadata
 
 router = APIRouter(tags=["health"])
 
@@ -30,14 +30,14 @@ async def live() -> Live:
 
 @router.get("/v2/health/ready", responses=problems(503))
 @router.get("/readyz", include_in_schema=False)
-async def ready(models: ModelsDep, settings: SettingsDep) -> Ready:
-    """200 once every model has passed its golden self-test, 503 with each model's state until then."""
-    states = tuple(ModelState.of(model) for model in models)
-    if models.are_ready:
+async def ready(jobs: JobsDep, settings: SettingsDep) -> Ready:
+    """200 once every model has passed its self-test and a worker is there; else 503 with each state."""
+    states = tuple(ModelProgress.of(model) for model in jobs.catalogue)
+    if jobs.is_ready:
         return Ready(models=states)
     raise ServiceProblem(
         ServiceCode.SERVICE_NOT_READY,
-        "At least one model has not passed its self-test.",
+        "The server is being stopped." if jobs.is_draining else "Not every model is ready, or no worker is.",
         remedy="Wait where `state` is loading or testing; see `failure` where it is failed.",
         headers={"Retry-After": str(settings.retry_after)},
         ready=False,
@@ -46,8 +46,8 @@ async def ready(models: ModelsDep, settings: SettingsDep) -> Ready:
 
 
 @router.get("/v2/models/{model}/ready", responses=problems(404, 503))
-async def model_ready(model: str, models: ModelsDep) -> ModelReady:
+async def model_ready(model: str, catalogue: CatalogueDep) -> ModelReady:
     """200 once this model has passed its golden self-test."""
-    served = models.get(model)
-    served.ready_engine()
-    return ModelReady(name=served.name)
+    served = catalogue.get(model)
+    catalogue.require_ready(served)
+    return ModelReady(name=served.key)

@@ -1,31 +1,30 @@
-"""Image in, answer and mask out."""
+"""Image in, answer and mask out, in one call that waits."""
 
-import re
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from nnunet_losses.serve.answer import Answer
-from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.jobs.records import Artifact, Job
+from nnunet_losses.serve.media import media_type
+from nnunet_losses.serve.workers.engine import ANSWER, MASK
 
-from ..channels import assign_files
-from ..dependencies import ModelsDep, RepresentationDep, SettingsDep
-from ..engine import Segmentation
-from ..handlers import Rejection, note
-from ..multipart import MultipartReply, Part, media_type
+from ..dependencies import CallerDep, JobsDep, RepresentationDep, SettingsDep
+from ..handlers import JobFailed, Rejection, note
+from ..intake import accept_job
+from ..job_service import JobService
+from ..multipart import MultipartReply, Part
 from ..openapi import SEGMENT_BODY, SEGMENT_REPLY, problems
-from ..parts import Upload
-from ..served_model import ServedModel
-from ..uploads import receive_upload
+from ..patience import awaited
 
 router = APIRouter(prefix="/v1", tags=["segment"])
 
-_STATUSES = (400, 404, 406, 408, 413, 415, 422, 500, 503, 504, 507)
-_NOT_DISPLAYED = re.compile(r"[^\w .+-]+")
+_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504, 507)
 
 
 @router.post(
@@ -35,55 +34,55 @@ _NOT_DISPLAYED = re.compile(r"[^\w .+-]+")
     responses={**SEGMENT_REPLY, **problems(*_STATUSES)},
 )
 async def segment(
-    request: Request, settings: SettingsDep, models: ModelsDep, representation: RepresentationDep
+    request: Request,
+    settings: SettingsDep,
+    jobs: JobsDep,
+    caller: CallerDep,
+    representation: RepresentationDep,
 ) -> Response:
-    """Segment one case. The parts' names are those of the model's channels."""
-    with (
-        models.admission(),
-        TemporaryDirectory(prefix="nnunet-losses-", dir=settings.temporary_folder) as name,
-    ):
-        folder = Path(name)
-        upload = await receive_upload(request, folder, settings)
-        model = models.choose(upload.fields.get("model"))
-        note(request, model=model.name)
-        result = await _segment(model, upload, folder=folder, request=request)
-        answer = result.answer.model_copy(update={"case": display_name(upload.fields.get("case", ""))})
+    """Segment one case. The parts' names are those of the model's channels.
+
+    It is a job that the call waits for, and that is deleted with the reply, files and all.
+    """
+    admission = await accept_job(request, jobs, settings, caller=caller)
+    async with _passing(jobs, admission.job):
+        job = await awaited(jobs, admission.job, request=request, seconds=settings.prediction_timeout)
+        if job.failure is not None:
+            raise JobFailed(job.failure)
+        artifacts = {
+            artifact.name: artifact for artifact in await run_sync(jobs.ground.queue.artifacts, job.id)
+        }
+        answer = Answer.model_validate_json(await run_sync(_content, jobs, artifacts[ANSWER]))
         note(request, outcome=answer.outcome)
         if answer.problem is not None:
             raise Rejection(answer.problem, answer)
-        if representation == "application/json" or result.mask is None:
+        if representation == "application/json" or MASK not in artifacts:
             return Response(_json(answer), media_type="application/json")
-        return MultipartReply(_answer_part(answer), await run_sync(_mask_part, result.mask))
+        files = [artifact for kind, artifact in artifacts.items() if kind != ANSWER]
+        parts = await run_sync(lambda: [_file_part(jobs, artifact) for artifact in files])
+        return MultipartReply(Part("answer", "answer.json", "application/json", _json(answer)), *parts)
 
 
-async def _segment(model: ServedModel, upload: Upload, *, folder: Path, request: Request) -> Segmentation:
-    """Match parts with channels and run the model; a wrong set of channels has an answer, too."""
-    engine = model.ready_engine()
+@asynccontextmanager
+async def _passing(jobs: JobService, job: Job) -> AsyncIterator[None]:
+    """Leave nothing of a job behind when its client has its reply, or wants none any more."""
     try:
-        files = assign_files(engine.description, upload.files)
-    except Refusal as refusal:
-        return Segmentation(engine.rejection(refusal), mask=None)
-    return await model.segment(files, folder=folder, request=request)
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await jobs.drop(job)
 
 
-def display_name(case: str) -> str:
-    """Name a case for people: letters, digits and a few signs, at most 64. It never becomes a path.
-
-    Example:
-        >>> display_name("visit 2/../../etc"), display_name("")
-        ('visit 2_.._.._etc', 'case')
-    """
-    return _NOT_DISPLAYED.sub("_", case).strip()[:64] or "case"
+def _content(jobs: JobService, artifact: Artifact) -> bytes:
+    with jobs.ground.artifacts.open(artifact) as file:
+        return file.read()
 
 
 def _json(answer: Answer) -> bytes:
     return answer.model_dump_json(indent=2).encode() + b"\n"
 
 
-def _answer_part(answer: Answer) -> Part:
-    return Part("answer", "answer.json", "application/json", _json(answer))
-
-
-def _mask_part(path: Path) -> Part:
-    name = f"mask{''.join(path.suffixes)}"
-    return Part("mask", name, media_type(name), path.read_bytes())
+def _file_part(jobs: JobService, artifact: Artifact) -> Part:
+    """A mask or a map: the part is named after its kind."""
+    name = f"{artifact.name}{artifact.file[artifact.file.find('.') :]}"
+    return Part(artifact.name, name, media_type(name), _content(jobs, artifact))

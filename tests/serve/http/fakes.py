@@ -16,9 +16,11 @@ import uvicorn
 
 from nnunet_losses.serve.answer import Answer, LabelAnswer, Manifest, Outcome, Problem
 from nnunet_losses.serve.http.app import create_app
-from nnunet_losses.serve.http.engine import Segmentation
 from nnunet_losses.serve.http.settings import Settings
+from nnunet_losses.serve.jobs.states import JobState
 from nnunet_losses.serve.schema import ModelDescription
+from nnunet_losses.serve.workers.engine import Segmentation
+from nnunet_losses.serve.workers.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnunet_losses.serve.errors import Refusal
-    from nnunet_losses.serve.http.served_model import ServedModel
+    from nnunet_losses.serve.http.job_service import JobService
+    from nnunet_losses.serve.workers.reports import ModelReport
 
 MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
 
@@ -83,14 +86,16 @@ class FakeEngine:
     outcome: Outcome = Outcome.SEGMENTED
     rejects: Refusal | None = None
     received: list[dict[str, bytes]] = field(default_factory=list)
+    orders: list[Any] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
 
     def self_test(self) -> None:
         self.test()
 
-    def segment(self, files: Any, *, folder: Path, progress: Any) -> Segmentation:
+    def segment(self, files: Any, *, folder: Path, order: Any, progress: Any) -> Segmentation:
         self.threads.add(threading.current_thread().name)
         self.received.append({path.name: path.read_bytes() for path in files})
+        self.orders.append(order)
         self.act(files=files, folder=folder, progress=progress)
         if self.rejects is not None:
             return Segmentation(self.rejection(self.rejects), None)
@@ -129,8 +134,13 @@ class Service:
         self.client = httpx.Client(base_url=url, timeout=20)
 
     @property
-    def models(self) -> list[ServedModel]:
-        return list(self.server.config.app.state.models)
+    def jobs(self) -> JobService:
+        jobs: JobService = self.server.config.app.state.jobs
+        return jobs
+
+    @property
+    def models(self) -> list[ModelReport]:
+        return list(self.jobs.catalogue)
 
     def wait_until_ready(self) -> None:
         wait_for(lambda: self.client.get("/v2/health/ready").status_code == 200)
@@ -141,8 +151,14 @@ class Service:
         named = [(name, (f"{name}.nii.gz", content)) for name, content in dict(files).items()]
         return self.client.post("/v1/segment", files=named, **parts)
 
+    def unfinished(self) -> int:
+        """Jobs that wait or run."""
+        counts = self.jobs.ground.queue.counts().by_state
+        return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
     def leftovers(self) -> list[Path]:
-        return list(self.folder.iterdir())
+        """Folders of jobs and uploads, whether they came in or went out."""
+        return list(self.folder.glob("*/*/*/*"))
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
@@ -155,7 +171,11 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
 
 @contextmanager
 def serving(
-    *engines: FakeEngine | dict[str, Any], folder: Path, ready: bool = True, **settings: Any
+    *engines: FakeEngine | dict[str, Any],
+    folder: Path,
+    ready: bool = True,
+    workers: int = 1,
+    **settings: Any,
 ) -> Iterator[Service]:
     """Run the application under uvicorn in a thread, on a free port of the loopback interface.
 
@@ -166,7 +186,8 @@ def serving(
     for index, engine in enumerate(engines):
         known = engine if isinstance(engine, dict) else {f"label-{index}": lambda engine=engine: engine}
         openers.update(known)
-    app = create_app(Settings(temporary_folder=folder, **settings), engines=openers)
+    predictors = Threads(openers, workers=workers)
+    app = create_app(Settings(temporary_folder=folder, **settings), predictors=predictors)
     with running(app) as (url, server):
         service = Service(
             url, folder, [engine for engine in engines if isinstance(engine, FakeEngine)], server

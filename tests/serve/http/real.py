@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,16 +18,14 @@ from ...conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-# None in sys.modules makes every import of the name fail
+# Python runs this in every process of the server. None in sys.modules makes every import of the name fail.
 WITHOUT_TORCH = """
 import sys
 for name in ("torch", "nnunetv2", "skimage"):
     sys.modules[name] = None
-from nnunet_losses.cli import main
-main()
 """
+COMMAND = "from nnunet_losses.cli import main; main()"
 
 
 class Server:
@@ -38,6 +37,18 @@ class Server:
         self.folder = folder
         self.image = image
         self.client = httpx.Client(base_url=url, timeout=60)
+
+    def workers(self) -> list[Path]:
+        """Folders of /proc of the server's worker processes."""
+        processes = (path for path in Path("/proc").iterdir() if path.name.isdecimal())
+        return [path for path in processes if self._is_worker(path)]
+
+    def _is_worker(self, process: Path) -> bool:
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            return parent == self.process.pid and b"workers.process" in (process / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def segment(self, content: bytes, name: str = "image.nii.gz", **more: Any) -> httpx.Response:
         return self.client.post("/v1/segment", files={"MRI": (name, content)}, **more)
@@ -56,11 +67,16 @@ def started(bundle: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str],
     """Start the command, wait for its address, and end it as a service manager would."""
     (folder / "uploads").mkdir()
     options = ["--port", "0", "--threads", "1", "--backend", "cpu", "--max-body-mb", "1"]
-    variables = {"NNUNET_LOSSES_TEMPORARY_FOLDER": str(folder / "uploads"), "PYTHONWARNINGS": "error"}
+    (folder / "sitecustomize.py").write_text(WITHOUT_TORCH)
+    variables = {
+        "NNUNET_LOSSES_TEMPORARY_FOLDER": str(folder / "uploads"),
+        "PYTHONPATH": str(folder),
+        "PYTHONWARNINGS": "error",
+    }
     with (
         (folder / "log.jsonl").open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-c", WITHOUT_TORCH, "serve", str(bundle), *options],
+            [sys.executable, "-c", COMMAND, "serve", str(bundle), *options],
             stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | variables, cwd=ROOT,
         ) as process,
     ):  # fmt: skip

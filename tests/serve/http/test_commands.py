@@ -51,7 +51,8 @@ def refused(result: Result, *words: str) -> None:
 def test_it_says_where_it_listens_and_how_to_call_it(bundle: Path) -> None:
     result = run(bundle, bundle.with_name("rgb.bundle"), "--port", 0)
     assert result.exit_code == 0, result.output
-    listening, brain, rgb = result.stdout.splitlines()
+    listening, jobs, brain, rgb = result.stdout.splitlines()
+    assert "forgotten when the server stops" in jobs
     url = listening.split()[2]
     assert url.startswith("http://127.0.0.1:")
     expected = "-F model=brain -F T1=@T1.nii.gz -F FLAIR=@FLAIR.nii.gz --output reply.multipart"

@@ -9,6 +9,7 @@ import pytest
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.http.problems import PROBLEM_TYPES, ServiceCode
+from nnunet_losses.serve.jobs.errors import JobCode
 
 from .fakes import FakeEngine, Service, problem, serving
 
@@ -42,7 +43,16 @@ def test_every_refusal_of_the_engine_has_its_status(
 
 
 def test_the_table_knows_every_code() -> None:
-    assert set(PROBLEM_TYPES) == {*Code, *ServiceCode}
+    unseen = {
+        JobCode.JOB_INTERNAL,  # is `internal` for clients
+        JobCode.ARTIFACT_INVALID,
+        JobCode.PROGRESS_INVALID,
+        JobCode.JOB_TRANSITION,
+        JobCode.LEASE_LOST,
+        JobCode.STORAGE_SCHEMA,
+        JobCode.STORAGE_URL,
+    }
+    assert set(PROBLEM_TYPES) == {*Code, *ServiceCode, *JobCode} - unseen
 
 
 def test_a_rejected_image_gets_422_with_its_answer(tmp_path) -> None:
@@ -142,7 +152,7 @@ def test_an_unexpected_exception_says_nothing_of_the_inside(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "status", "code"),
-    [(errno.ENOSPC, 507, "service.storage_full"), (errno.EACCES, 500, "internal")],
+    [(errno.ENOSPC, 507, "storage.full"), (errno.EACCES, 500, "internal")],
 )
 def test_a_full_disk_has_a_code_of_its_own(
     service: Service, monkeypatch: pytest.MonkeyPatch, number: int, status: int, code: str

@@ -77,9 +77,11 @@ def test_a_problem_is_logged_with_its_code(lines: Lines, tmp_path: Path) -> None
 def test_an_unexpected_exception_is_logged_by_place_and_id(lines: Lines, tmp_path: Path) -> None:
     with serving(FakeEngine(act=_raising(RuntimeError(CANARY))), folder=tmp_path) as service:
         response = service.segment()
-    (line,) = lines.events("unexpected")
+    (line,) = lines.events("job.internal")
+    (request,) = [line for line in lines.events("request") if line["route"] == "/v1/segment"]
     assert (line["level"], line["error"]) == ("error", "RuntimeError")
-    assert line["request_id"] == response.headers["x-request-id"]
+    assert request["request_id"] == response.headers["x-request-id"]
+    assert request["job"] == line["job"]
     assert any("test_logs.py" in place for place in line["stack"])
 
 

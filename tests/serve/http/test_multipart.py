@@ -8,7 +8,8 @@ from email.policy import HTTP
 
 import pytest
 
-from nnunet_losses.serve.http.multipart import MultipartReply, Part, media_type
+from nnunet_losses.serve.http.multipart import MultipartReply, Part
+from nnunet_losses.serve.media import media_type
 
 NASTY = [b"", b"\r\n", b"--", b"\r\n--x--\r\n", bytes(range(256)), b"a" * 100_000, b"ends with\r\n"]
 

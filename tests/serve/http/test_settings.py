@@ -64,9 +64,9 @@ def test_the_factory_needs_something_to_serve_and_reads_nothing() -> None:
     with pytest.raises(ValueError, match="nothing to serve"):
         create_app(Settings())
     first, second = (create_app(Settings(bundles=[Path("absent.bundle")])) for _ in range(2))
-    assert first.state.models is not second.state.models
+    assert first.state.jobs is not second.state.jobs
 
 
 def test_two_bundles_of_one_file_name_both_count() -> None:
     app = create_app(Settings(bundles=[Path("a/model"), Path("b/model")]))
-    assert [model.name for model in app.state.models] == ["model", "model (1)"]
+    assert [model.name for model in app.state.jobs.catalogue] == ["model", "model (1)"]

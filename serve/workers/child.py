@@ -1,0 +1,194 @@
+"""One worker process and whatever follows it: watched by a thread, restarted with growing pauses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Code, Refusal
+from ..jobs.errors import JobRefusal
+from ..jobs.ledger import new_token
+from ..logs import log_event
+from .channel import Channel
+from .reports import ModelFailure, ModelReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..jobs.ground import Ground
+    from .plan import WorkerPlan
+    from .predictors import Changed
+
+    Ticket = Future[ModelFailure | None]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a worker that died is started again
+HEALTHY = 60.0  # seconds of life after which a death begins a new series
+EXIT_SECONDS = 5.0  # between the end of a worker's messages and its exit
+
+
+class ChildProcess:
+    """Keeps one worker process alive until it is drained.
+
+    Args:
+        plan: of the process.
+        command: starts it; the descriptor of its socket is added.
+        ground: where its jobs are, which are taken away when it dies.
+        changed: told of jobs that move on.
+
+    Attributes:
+        models: what the process says about its models; none while there is no process.
+        claims: whether it does jobs.
+    """
+
+    def __init__(self, plan: WorkerPlan, *, command: Sequence[str], ground: Ground, changed: Changed) -> None:
+        self._plan = plan
+        self._command = command
+        self._desk = ground.desk
+        self._changed = changed
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name=f"watch-{plan.device.name}", daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._tickets: dict[str, Ticket] = {}
+        self.models: tuple[ModelReport, ...] = ()
+        self.claims = False
+
+    def start(self) -> None:
+        """Start the first process."""
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, while there is a process."""
+        return None if self._process is None else self._process.pid
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a command, if there is somebody to hear it."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    def ask(self, message: dict[str, Any]) -> Ticket:
+        """Send a command that is answered; the answer is what went wrong, if anything did."""
+        ticket = new_token()
+        answer: Ticket = Future()
+        self._tickets[ticket] = answer
+        if not self.claims:
+            self._give_up_waiting()
+        self.send({**message, "ticket": ticket})
+        return answer
+
+    def serve_from(self, label: str, path: Path) -> None:
+        """Let processes that are started later open a bundle from another place."""
+        bundles = [
+            bundle.model_copy(update={"path": path}) if bundle.label == label else bundle
+            for bundle in self._plan.bundles
+        ]
+        self._plan = self._plan.model_copy(update={"bundles": tuple(bundles)})
+
+    def drain(self, *, grace: float) -> None:
+        """Start no other process; let this one end its job within so many seconds, or give it back."""
+        self._ending.set()
+        self.send({"do": "drain", "grace": grace})
+        if not self.claims and self._process is not None:
+            self._process.kill()  # it opens models and has no job
+
+    def join(self, seconds: float) -> None:
+        """Wait for the process's end; after so many seconds, kill it."""
+        self._thread.join(seconds)
+        if self._thread.is_alive() and self._process is not None:
+            log_event("worker.killed", level=logging.WARNING, device=self._plan.device.name)
+            self._process.kill()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._ending.is_set():
+            name = f"{socket.gethostname()[:64]}/{self._plan.device.name}/{new_token()[:12]}"
+            began = time.monotonic()
+            status = self._live(name)
+            self._lose(name)
+            if self._ending.is_set():
+                return
+            pause = FIRST_PAUSE if time.monotonic() - began > HEALTHY else pause
+            log_event("worker.lost", level=logging.ERROR, worker=name, status=status, pause=pause)
+            self._ending.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _live(self, name: str) -> int:
+        """Start a process, listen to it until it ends, and tell its exit status."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own module, in our own interpreter
+                [*self._command, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **self._plan.device.environment()},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl+C is the server's business
+            )
+        channel = Channel(ours)
+        channel.send(self._plan.model_copy(update={"name": name}).model_dump(mode="json"))
+        self._process, self._channel = process, channel
+        if self._ending.is_set():
+            process.kill()
+        for message in channel.messages():
+            self._hear(message)
+        self._channel, self.models, self.claims = None, (), False
+        self._give_up_waiting()
+        channel.close()
+        return _exit_status(process)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["say"] == "job":
+            self._changed(message["job"])
+        elif message["say"] == "models":
+            self.models = tuple(ModelReport.model_validate(model) for model in message["models"])
+            self.claims = message["claims"]
+        else:
+            failure = message["failure"]
+            answer = None if failure is None else ModelFailure.model_validate(failure)
+            self._tickets.pop(message["ticket"]).set_result(answer)
+
+    def _give_up_waiting(self) -> None:
+        """Nobody will answer what was asked of a process that is gone."""
+        while self._tickets:
+            _, answer = self._tickets.popitem()
+            answer.set_result(_DIED)
+
+    def _lose(self, name: str) -> None:
+        """Take the dead process's job away at once, rather than when its lease expires."""
+        try:
+            jobs = self._desk.lose(name)
+        except JobRefusal as refusal:  # then the lease expires
+            log_event("worker.storage", level=logging.WARNING, worker=name, code=refusal.code.value)
+            return
+        for job in jobs:
+            log_event("job.taken", job=job.id, worker=name, state=job.state.value)
+            self._changed(job.id)
+
+
+def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(EXIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+_DIED = ModelFailure(
+    code=Code.BACKEND_FAILED,
+    detail="The worker process died while it opened the bundle.",
+    remedy="See whether the machine has the memory for a second bundle beside the first.",
+)
+
+
+def refusal_of(failure: ModelFailure) -> Refusal:
+    """Say as a refusal why a bundle is not served."""
+    known = {code.value: code for code in Code}
+    return Refusal(known.get(failure.code, Code.BACKEND_FAILED), failure.detail, remedy=failure.remedy)

@@ -1,0 +1,88 @@
+"""What a worker says about its models."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ..schema import Frozen, ModelDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ModelState(StrEnum):
+    """How far a model is. Only a ready one answers."""
+
+    LOADING = "loading"
+    TESTING = "testing"
+    READY = "ready"
+    FAILED = "failed"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it will stay so by itself."""
+        return self in {ModelState.READY, ModelState.FAILED}
+
+
+class ModelFailure(Frozen):
+    """Why a model is not served."""
+
+    code: str
+    detail: str
+    remedy: str
+
+
+class ModelReport(Frozen):
+    """One model in one worker, or in all of them.
+
+    Attributes:
+        label: the file name that the operator knows.
+        name: the bundle's name for it; until that is read, the label.
+        version: what follows the ``@`` in the label; None where there is none.
+        state, failure: how far it is, and why it is not served.
+        description, sha256, provider: of the opened bundle.
+    """
+
+    label: str
+    name: str
+    version: str | None = None
+    state: ModelState = ModelState.LOADING
+    failure: ModelFailure | None = None
+    description: ModelDescription | None = None
+    sha256: str | None = None
+    provider: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Name in requests and jobs that means this version and no other."""
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+_VERSION = re.compile(r"@([A-Za-z0-9][A-Za-z0-9._-]{0,31}?)(\.bundle|\.zip)*$")
+
+
+def version_of(label: str) -> str | None:
+    """Read the version from a bundle's file name.
+
+    Example:
+        >>> version_of("liver@2.1.bundle"), version_of("liver@2024-11"), version_of("liver.bundle")
+        ('2.1', '2024-11', None)
+    """
+    found = _VERSION.search(label)
+    return None if found is None else found.group(1)
+
+
+def merged(reports: Sequence[tuple[ModelReport, ...]]) -> tuple[ModelReport, ...]:
+    """Summarise what several workers say of the same models, in the operator's order.
+
+    Workers that still load (after a restart, for example) do not count as long as another one is done: a
+    model is ready when it is so in every worker that is done with it, for any of them may get the job.
+    """
+    return tuple(_summary(same) for same in zip(*(worker for worker in reports if worker), strict=True))
+
+
+def _summary(same: tuple[ModelReport, ...]) -> ModelReport:
+    order = (ModelState.FAILED, ModelState.READY, ModelState.TESTING, ModelState.LOADING)
+    return min(same, key=lambda report: order.index(report.state))

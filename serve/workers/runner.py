@@ -1,0 +1,73 @@
+"""Does one job: files to the model, answer and masks to the job's artifacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_jsonable_python
+
+from ..media import media_type
+from .engine import ANSWER, MASK, Order
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import JsonValue
+
+    from ..answer import Answer
+    from ..jobs.artifacts import FolderStore
+    from ..jobs.task import Task
+    from .engine import Segmentation
+    from .host import ModelHost
+
+
+class JobRunner:
+    """What a ``Worker`` calls for each job.
+
+    Args:
+        host: the models.
+        inputs: where the clients' files lie.
+    """
+
+    def __init__(self, host: ModelHost, inputs: FolderStore) -> None:
+        self._host = host
+        self._inputs = inputs
+
+    def __call__(self, task: Task) -> None:
+        """Do a job.
+
+        Raises:
+            Refusal: the input is refused, or the model is not served.
+            TaskInterrupted: somebody wants it to stop.
+        """
+        order = Order.model_validate(task.job.parameters)
+        engine = self._host.engine(order.model)
+        token = task.job.input_folder
+        assert token is not None, "the service gives every job its files"
+        files = [self._inputs.folder(token) / file.name for file in order.files]
+        made = engine.segment(files, folder=task.output.scratch(), order=order, progress=task.progress)
+        _keep(made, order, task)
+
+
+def _keep(made: Segmentation, order: Order, task: Task) -> None:
+    """Move what was made into the job's folder."""
+    answer = made.answer.model_copy(update={"case": order.case})
+    path = task.output.add(ANSWER, media_type="application/json", suffix=".json")
+    path.write_text(answer.model_dump_json(indent=2) + "\n")
+    if made.mask is not None and MASK in order.outputs:
+        _move(task, MASK, made.mask, media_type(made.mask.name))
+    for kind, file in made.more.items():
+        _move(task, kind, file.path, file.media_type)
+    task.result = _result(answer)
+
+
+def _move(task: Task, kind: str, path: Path, kind_of_media: str) -> None:
+    suffix = "".join(path.suffixes[-2:]).lower()
+    path.rename(task.output.add(kind, media_type=kind_of_media, suffix=suffix))
+
+
+def _result(answer: Answer) -> dict[str, JsonValue]:
+    """What lists and metrics say of a job, without opening its files."""
+    said = {"outcome": answer.outcome, "verdict": answer.distribution.verdict, "problem": answer.problem}
+    plain: dict[str, JsonValue] = to_jsonable_python(said, inf_nan_mode="strings", fallback=str)
+    return plain
