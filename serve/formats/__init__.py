@@ -2,7 +2,7 @@
 
 from .cases import Case, Incomplete, case_from_channels, case_name, find_cases
 from .limits import Limits
-from .reading import ENDINGS, companions, ending_of, read_image, read_mask
+from .reading import ENDINGS, accepted_endings, companions, ending_of, read_image, read_mask
 from .writing import write_mask, write_text
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Case",
     "Incomplete",
     "Limits",
+    "accepted_endings",
     "case_from_channels",
     "case_name",
     "companions",

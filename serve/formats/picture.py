@@ -65,7 +65,7 @@ def _read_pillow(path: Path, ending: str, limits: Limits) -> NDArray[Any]:
         with Pillow.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
         pixels = np.asarray(iio.imread(path))
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, AttributeError, struct.error) as error:  # all seen
         raise _pillow_refusal(path.name, str(error)) from error
     if frames != 1:
         raise _several(path.name, frames)

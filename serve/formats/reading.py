@@ -114,6 +114,16 @@ def is_series(file: Path, reader: Reader) -> bool:
     return reader in _SERIES_ORIENTATION and not is_other and (name.endswith(SERIES_ENDINGS) or file.is_dir())
 
 
+def accepted_endings(reader: Reader) -> tuple[str, ...]:
+    """Endings of all files that can be given to a model of that reader.
+
+    Example:
+        >>> accepted_endings(Reader.NIBABEL)
+        ('.nii.gz', '.nii', '.zip', '.dcm')
+    """
+    return ENDINGS[reader] + (SERIES_ENDINGS if reader in _SERIES_ORIENTATION else ())
+
+
 def ending_of(file: Path, endings: Sequence[str]) -> str:
     """Which of the endings the file's name has, in lower case.
 

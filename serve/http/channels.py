@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats.cases import may_have_files
-from nnunet_losses.serve.formats.reading import ENDINGS
+from nnunet_losses.serve.formats.dicom.reading import series_ending
+from nnunet_losses.serve.formats.reading import accepted_endings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def assign_files(description: ModelDescription, parts: Sequence[FilePart]) -> tu
             missing (``contract.channel_count``).
     """
     ordered = _in_order(description, parts)
-    endings = ENDINGS[description.reader]
+    endings = accepted_endings(description.reader)
     return tuple(
         _rename(part, f"channel_{index:04d}", endings=endings, default=description.file_ending)
         for index, part in enumerate(ordered)
@@ -55,8 +56,12 @@ def assign_files(description: ModelDescription, parts: Sequence[FilePart]) -> tu
 
 
 def _rename(part: FilePart, stem: str, *, endings: Sequence[str], default: str) -> Path:
-    """Keep the client's ending if the reader knows it: the ending says how the bytes are to be read."""
-    ending = next((known for known in endings if part.suffix.endswith(known)), default)
+    """Keep the client's ending if the reader knows it: the ending says how the bytes are to be read.
+
+    Without one, a DICOM series is known by its first bytes.
+    """
+    ending = next((known for known in endings if part.suffix.endswith(known)), None)
+    ending = ending or series_ending(part.path, endings) or default
     return part.path.rename(part.path.with_name(stem + ending))
 
 

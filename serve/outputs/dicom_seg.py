@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,22 +57,24 @@ def write_seg(answered: Answered) -> Sequence[Path]:
     images, order = source_images(series, geometry), frame_order(series)
     pixels = _pixels(answered)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # that a mask is empty is said in the answer
-    segmentation = hd.seg.Segmentation(
-        source_images=images,
-        pixel_array=pixels if order is None else pixels[order],
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(hd, answered, i, label) for i, label, _ in answered.labels()],
-        series_instance_uid=hd.UID(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=version(),
-        device_serial_number="1",
-        content_description=answered.statement,
-        omit_empty_frames=not is_empty,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would print the patient's name
+        segmentation = hd.seg.Segmentation(
+            source_images=images,
+            pixel_array=pixels if order is None else pixels[order],
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_segment(hd, answered, i, label) for i, label, _ in answered.labels()],
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=version(),
+            device_serial_number="1",
+            content_description=answered.statement,
+            omit_empty_frames=not is_empty,
+        )
     segmentation.SeriesDescription = f"{answered.description.name} segmentation"[:64]
     path = answered.path(ENDINGS[OutputKind.SEG])
     with replacing(path) as temporary:

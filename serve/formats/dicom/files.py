@@ -27,6 +27,7 @@ LARGEST_RATIO = 1000  # of unpacked to packed bytes; DICOM images reach 10, cons
 _RATIO_MATTERS_FROM = 1 << 20
 _CHUNK = 1 << 20
 ZIP_MAGIC = b"PK"
+ZIP_START = b"PK\x03\x04"  # of the first entry
 MAGIC_AT, MAGIC = 128, b"DICM"
 ARCHIVE_ENDINGS = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 REMEDY_ZIP = "Zip the folder of the one series again, with nothing else in it."
@@ -181,7 +182,8 @@ def _check_entry(name: str, entry: ZipInfo) -> None:
         raise _unsafe(name, "holds a link or a device")
     if entry.flag_bits & 1:
         raise _unsafe(name, "holds an encrypted file")
-    if path.name.lower().endswith(ARCHIVE_ENDINGS):
+    file = path.name.lower()
+    if file.endswith(ARCHIVE_ENDINGS) and not file.endswith(".nii.gz"):
         raise _unsafe(name, "holds another archive")
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Objects that say something about images, and often lie beside them.
 COMPANIONS = frozenset({"SR", "PR", "KO", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "AU", "FID"})
+DEFLATED = "1.2.840.10008.1.2.1.99"
+META_BYTES = 1 << 16  # within which the transfer syntax stands
 DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR, an index of files
 PER_SLICE_RESCALE = frozenset({"PT", "NM"})  # where every slice rightly has a slope of its own
 # what pydicom raises over broken files
@@ -136,6 +138,8 @@ def _check_other(name: str, file: str, content: bytes) -> None:
 def _parsed(name: str, index: int, content: bytes) -> Header | None:
     """Header of an image; None for other objects."""
     pydicom = import_pydicom()
+    if DEFLATED.encode() in content[:META_BYTES]:
+        raise _deflated(name)  # pydicom would inflate it, however large it is
     try:
         with pydicom.config.disable_value_validation():
             dataset = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
@@ -149,6 +153,15 @@ def _parsed(name: str, index: int, content: bytes) -> Header | None:
         what = "the header of a file in it cannot be read."
         raise corrupt(name, what, observed=type(error).__name__) from error
     return header if is_image else None
+
+
+def _deflated(name: str) -> Refusal:
+    return Refusal(
+        Code.SERIES_TRANSFER_SYNTAX,
+        f"{name} is compressed as Deflated Explicit VR Little Endian, which is not supported.",
+        remedy="Export it uncompressed (Explicit VR Little Endian).",
+        observed=DEFLATED,
+    )
 
 
 def numbers(source: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 PLAIN: Mapping[str, str] = {
     "1.2.840.10008.1.2": "<",
     "1.2.840.10008.1.2.1": "<",
-    "1.2.840.10008.1.2.1.99": "<",  # deflated: the whole file is, and has been inflated
     "1.2.840.10008.1.2.2": ">",
 }
 GDCM: Mapping[str, str] = {

@@ -10,7 +10,7 @@ import numpy as np
 from nnunet_losses.serve.formats.turning import Turn, orientation_of
 from nnunet_losses.serve.formats.volume import Decoded
 
-from .files import MAGIC, MAGIC_AT, is_dicom, opened
+from .files import MAGIC, MAGIC_AT, ZIP_START, is_dicom, opened
 from .grid import regular_grid
 from .headers import read_headers
 from .pixels import check_grey, check_syntaxes, is_lossy, stored_values
@@ -18,6 +18,7 @@ from .reference import series_of
 from .slices import slices_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -109,3 +110,11 @@ def may_be_series(path: Path) -> bool:
 def _is_dicom_file(path: Path) -> bool:
     with path.open("rb") as file:
         return is_dicom(file.read(MAGIC_AT + len(MAGIC)))
+
+
+def series_ending(file: Path, endings: Sequence[str]) -> str | None:
+    """Which of the endings a file should have by its first bytes, where these are DICOM's or a zip file's."""
+    with file.open("rb") as opened_file:
+        head = opened_file.read(MAGIC_AT + len(MAGIC))
+    found = ".dcm" if is_dicom(head) else ".zip" if head.startswith(ZIP_START) else None
+    return found if found in endings else None
