@@ -15,8 +15,13 @@ from nnunet_losses.serve.workers.threads import Threads
 from .handlers import add_handlers
 from .job_service import JobService
 from .middleware import RequestContext
+from .observability.middleware import Observation
+from .observability.request_metrics import RequestMetrics
+from .observability.service_metrics import ServiceCollector
+from .observability.service_view import ServiceView
 from .openapi import describe
-from .routes import health, jobs, models, segment
+from .routes import health, jobs, models, page, segment
+from .routes.metrics import router as metrics_router
 from .security.gate import Gate
 from .security.headers import SecurityHeaders
 from .worker_plans import worker_plans
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.workers.engine import Opener
     from nnunet_losses.serve.workers.predictors import Predictors
 
+    from .observability.telemetry import Telemetry
     from .settings import Settings
 
 
@@ -66,10 +72,12 @@ def create_app(
     )
     app.state.settings = settings
     app.state.jobs = JobService(settings, predictors or _predictors(settings, engines))
-    guard(app, settings)
+    guard(app, settings, telemetry=_telemetry(settings))
+    app.state.metrics.registry.register(ServiceCollector(ServiceView(app.state.jobs)))
     add_handlers(app)
-    for routes in (health, models, segment, jobs):
+    for routes in (health, models, segment, jobs, page):
         app.include_router(routes.router)
+    app.include_router(metrics_router)
     describe(app)
     return app
 
@@ -80,8 +88,17 @@ def _predictors(settings: Settings, engines: Mapping[str, Opener] | None) -> Pre
     return Supervisor(worker_plans(settings))
 
 
-def guard(app: FastAPI, settings: Settings) -> None:
+def _telemetry(settings: Settings) -> Telemetry | None:
+    if not settings.telemetry:
+        return None
+    from .observability.telemetry import Telemetry  # noqa: PLC0415 - an extra that few install
+
+    return Telemetry()
+
+
+def guard(app: FastAPI, settings: Settings, *, telemetry: Telemetry | None = None) -> None:
     """Stand before all routes; who was added last is met first."""
+    app.state.metrics = RequestMetrics()
     app.add_middleware(Gate, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -93,6 +110,7 @@ def guard(app: FastAPI, settings: Settings) -> None:
             max_age=600,
         )
     app.add_middleware(RequestContext)
+    app.add_middleware(Observation, metrics=app.state.metrics, telemetry=telemetry)
     app.add_middleware(SecurityHeaders, shares=bool(settings.cors_origins))
 
 

@@ -97,6 +97,16 @@ class JobService:
         return self._ground
 
     @property
+    def is_open(self) -> bool:
+        """Whether the application has started."""
+        return self._ground is not None
+
+    @property
+    def worker_restarts(self) -> int:
+        """How often a worker was started again."""
+        return self._predictors.restarts()
+
+    @property
     def catalogue(self) -> Catalogue:
         """The models as they are now."""
         return Catalogue(

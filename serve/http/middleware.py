@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
-PROBES = {"/v2/health/live", "/v2/health/ready", "/v2/models/{model}/ready", "/healthz", "/readyz"}
+PROBES = {
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{model}/ready",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
 
 
 class RequestContext:

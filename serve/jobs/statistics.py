@@ -49,29 +49,30 @@ def count_end(connection: Connection, job: Job, state: JobState, values: Mapping
             ``score``, as far as they are known.
     """
     model = _word(job.parameters.get("model"))
-    add(connection, ENDS, model=model, state=state.value)
+    add(connection, ENDS, {"model": model, "state": state.value})
     if state is JobState.FAILED:
-        add(connection, FAILURES, model=model, code=_word((values.get("failure") or {}).get("code")))
+        code = _word((values.get("failure") or {}).get("code"))
+        add(connection, FAILURES, {"model": model, "code": code})
     result = values.get("result") or {}
     if state is not JobState.SUCCEEDED or not result:
         return
-    add(connection, OUTCOMES, model=model, outcome=_word(result.get("outcome")))
-    add(connection, VERDICTS, model=model, verdict=_word(result.get("verdict")))
+    add(connection, OUTCOMES, {"model": model, "outcome": _word(result.get("outcome"))})
+    add(connection, VERDICTS, {"model": model, "verdict": _word(result.get("verdict"))})
     if result.get("problem"):
-        add(connection, REJECTIONS, model=model, code=_word(result["problem"].get("code")))
+        add(connection, REJECTIONS, {"model": model, "code": _word(result["problem"].get("code"))})
     for stage, seconds in (result.get("seconds") or {}).items():
-        _count_seconds(connection, float(seconds), model=model, stage=_word(stage))
+        _count_seconds(connection, float(seconds), {"model": model, "stage": _word(stage)})
     if result.get("drift"):
         observe(connection, result["drift"]["stream"], float(result["drift"]["score"]))
 
 
-def _count_seconds(connection: Connection, seconds: float, **labels: str) -> None:
+def _count_seconds(connection: Connection, seconds: float, labels: dict[str, str]) -> None:
     bound = next((str(bound) for bound in BOUNDS if seconds <= bound), BEYOND)
-    add(connection, STAGE_BUCKETS, bound=bound, **labels)
-    add(connection, STAGE_SUM, seconds, **labels)
+    add(connection, STAGE_BUCKETS, labels | {"bound": bound})
+    add(connection, STAGE_SUM, labels, seconds)
 
 
-def add(connection: Connection, name: str, amount: float = 1.0, **labels: str) -> None:
+def add(connection: Connection, name: str, labels: Mapping[str, str], amount: float = 1.0) -> None:
     """Raise one count. Writers follow each other, so that looking first is safe."""
     key = json.dumps(labels, sort_keys=True)
     here = (STATISTICS.c.name == name) & (STATISTICS.c.labels == key)

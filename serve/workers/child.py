@@ -45,6 +45,7 @@ class ChildProcess:
     Attributes:
         models: what the process says about its models; none while there is no process.
         claims: whether it does jobs.
+        restarts: how often a process was started in the place of one that died.
     """
 
     def __init__(self, plan: WorkerPlan, *, command: Sequence[str], ground: Ground, changed: Changed) -> None:
@@ -59,6 +60,7 @@ class ChildProcess:
         self._tickets: dict[str, Ticket] = {}
         self.models: tuple[ModelReport, ...] = ()
         self.claims = False
+        self.restarts = 0
 
     def start(self) -> None:
         """Start the first process."""
@@ -119,6 +121,7 @@ class ChildProcess:
             pause = FIRST_PAUSE if time.monotonic() - began > HEALTHY else pause
             log_event("worker.lost", level=logging.ERROR, worker=name, status=status, pause=pause)
             self._ending.wait(pause)
+            self.restarts += not self._ending.is_set()
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _live(self, name: str) -> int:

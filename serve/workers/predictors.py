@@ -36,6 +36,9 @@ class Predictors(Protocol):
     def capacity(self) -> int:
         """Count the workers that are able to claim a job now."""
 
+    def restarts(self) -> int:
+        """Count how often a worker that died was started again."""
+
     def reload(self, key: str) -> None:
         """Replace a model by what its bundle holds now, in all workers or in none. Slow.
 

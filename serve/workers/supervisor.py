@@ -75,6 +75,10 @@ class Supervisor:
         """See ``Predictors``."""
         return sum(child.claims for child in self._children)
 
+    def restarts(self) -> int:
+        """See ``Predictors``."""
+        return sum(child.restarts for child in self._children)
+
     def reload(self, key: str) -> None:
         """Open and test the bundle beside the old one in every worker; then all change, or none."""
         with self._reloading:

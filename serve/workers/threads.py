@@ -71,6 +71,10 @@ class Threads:
         """See ``Predictors``."""
         return sum(loop.claims for loop in self._loops)
 
+    def restarts(self) -> int:
+        """Threads do not die alone."""
+        return 0
+
     def reload(self, key: str) -> None:
         """See ``Predictors``."""
         for loop in self._loops:

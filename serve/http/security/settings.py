@@ -82,6 +82,8 @@ class SecuritySettings(BaseSettings):
     header_timeout: float = Field(default=20, gt=0)  # until a request's head is complete
     send_timeout: float = Field(default=60, gt=0)  # for a client that takes nothing of its answer
 
+    telemetry: bool = False  # OpenTelemetry's spans of requests, by OTLP
+
     @property
     def is_authenticated(self) -> bool:
         """Whether callers must show who they are."""

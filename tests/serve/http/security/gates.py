@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotation
 from starlette.responses import JSONResponse
 
 from nnunet_losses.serve.http.app import guard
 from nnunet_losses.serve.http.security.caller import caller_of
 from nnunet_losses.serve.http.settings import Settings
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -22,13 +20,13 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 class Guarded:
     """One application with its settings."""
 
-    def __init__(self, base_url: str = "http://localhost", **settings: Any) -> None:
+    def __init__(self, base_url: str = "http://localhost", telemetry: Any = None, **settings: Any) -> None:
         self.app = FastAPI(openapi_url=None)
         self.base_url = base_url
         self.release = asyncio.Event()
         self._waiting = asyncio.Semaphore(0)
-        self.app.add_route("/{path:path}", self._answer, methods=METHODS)
-        guard(self.app, Settings(**settings))
+        self.app.add_api_route("/{path:path}", self._answer, methods=METHODS)
+        guard(self.app, Settings(**settings), telemetry=telemetry)
 
     async def _answer(self, request: Request) -> JSONResponse:
         if request.query_params.get("wait"):

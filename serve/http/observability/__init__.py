@@ -1,0 +1,1 @@
+"""What the operator sees of the service: figures and traces. Logs are in ``serve/logs.py``."""
