@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "compare-cell": "nnunet_losses.compare.commands:compare_cell_command",
     "compare-report": "nnunet_losses.compare.commands:compare_report_command",
     "bench": "nnunet_losses.serve.bench_commands:bench_command",
+    "send": "nnunet_losses.serve.client.commands:send_command",
     "serve": "nnunet_losses.serve.http.commands:serve_command",
     "keys": "nnunet_losses.serve.http.security.commands:keys_app",
 }

@@ -63,6 +63,13 @@ def test_wheel_holds_the_notes(wheel_names: set[str]) -> None:
     assert written <= wheel_names
 
 
+def test_wheel_holds_the_page(wheel_names: set[str]) -> None:
+    folder = ROOT / "serve" / "http" / "page"
+    page = {installed_name(path) for path in folder.rglob("*") if path.is_file()}
+    assert {path.rpartition("/")[2] for path in page} >= {"index.html", "app.js", "niivue.umd.js"}
+    assert page <= wheel_names
+
+
 def test_wheel_is_typed_and_licensed(wheel_names: set[str]) -> None:
     assert "nnunet_losses/py.typed" in wheel_names
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)

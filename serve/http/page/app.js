@@ -93,7 +93,7 @@ async function send() {
   await guarded(async () => {
     const stop = new AbortController();
     begin({ id: null, stop });
-    const body = form.body(canDraw(files.values()) ? ["mask"] : ["mask", "png"]);
+    const body = form.body(canDraw(files.values()) ? ["mask", "answer"] : ["mask", "answer", "png"]);
     const job = await withKey(() => api.submit(body, { onSent: (done, total) => progress.sent(done, total), signal: stop.signal }));
     history.replaceState(null, "", `#job=${job.id}`);
     await watch(job.id, files, stop);

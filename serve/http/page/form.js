@@ -109,6 +109,7 @@ export class Form {
     const body = new FormData();
     body.append("model", this.model.name);
     if (byId("case").value.trim()) body.append("case", byId("case").value.trim());
+    for (const { id, value } of document.querySelectorAll(".policy")) if (value) body.append(id, value);
     const chosen = [...document.querySelectorAll("#outputs input:checked")].map((box) => box.value);
     const outputs = [...new Set([...chosen, ...needed])];
     if (outputs.length) body.append("outputs", outputs.join(","));

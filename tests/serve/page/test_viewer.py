@@ -86,7 +86,7 @@ def test_what_the_browser_cannot_draw_the_server_draws(
             )
             == 120
         )
-    assert service.received[0]["outputs"] == "mask,png"
+    assert service.received[0]["outputs"] == "mask,answer,png"
 
 
 def test_without_any_picture_there_are_words(

@@ -1,0 +1,127 @@
+"""``nnunet-losses send``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .cases import Case
+    from .client import Client
+    from .records import Model
+    from .sending import Sending
+
+
+def send_command(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE...", help="Files named as in nnU-Net (CASE_0000.nii.gz), or folders."),
+    ] = None,
+    *,
+    server: Annotated[str, typer.Option(help="Address of the server, as http://127.0.0.1:8000.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for masks and answers.", file_okay=False)
+    ],
+    model: Annotated[str | None, typer.Option(help="Needed where several models are served.")] = None,
+    outputs: Annotated[
+        str, typer.Option(help="Kinds of further results, with commas between, as nrrd,seg.")
+    ] = "",
+    channel: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="One case, channel by channel; repeatable.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Policy, as ood=reject; repeatable.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with the API key.", exists=True, dir_okay=False)
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds for which a server that is busy or away is tried again.")
+    ] = 300.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs instead of a table.")
+    ] = False,
+) -> None:
+    """Send images to a server; a mask and an honest answer (CASE.json) for each case.
+
+    A run that was stopped finds its jobs again when it is repeated. The exit codes are those of predict.
+
+    Exit code 0: all cases were answered.
+
+    Exit code 1: some were not; CASE.problem.json says why.
+
+    Exit code 2: the command line is wrong.
+
+    Exit code 3: some images are not what the model was made for; the answer says why.
+
+    Exit code 130: stopped by Ctrl-C; the jobs go on.
+    """
+    if bool(inputs) == bool(channel):
+        raise typer.BadParameter("Name images, or one case by --channel NAME=FILE; one of the two.")
+    try:
+        from .client import Client
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "httpx":
+            raise
+        typer.echo(
+            'Error: sending needs httpx. Install it with: pip install "nnunet-losses[client]"', err=True
+        )
+        raise typer.Exit(2) from error
+    from .console import report, send_with_progress
+    from .errors import ServiceError
+    from .sending import Sending
+
+    key = None if api_key_file is None else api_key_file.read_text().strip()
+    with Client(server, api_key=key, patience=patience) as client:
+        try:
+            chosen = _choose(client, model)
+        except ServiceError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from error
+        cases = _cases(inputs or [], channel or [], chosen)
+        kinds = tuple(kind.strip() for kind in outputs.split(",") if kind.strip())
+        sending = Sending(client, chosen, output, kinds, dict(_pairs(option or [], "--option")))
+        _spare_inputs(cases, sending)
+        sent = send_with_progress(sending, cases)
+    raise typer.Exit(report(sent, as_json=as_json))
+
+
+def _choose(client: Client, name: str | None) -> Model:
+    models = client.models()
+    found = [model for model in models if name in {None, model.name}]
+    if len(found) != 1:
+        names = ", ".join(model.name for model in models)
+        raise typer.BadParameter(f"--model: {name or 'no model'} is named. Choose one of: {names}.")
+    return found[0]
+
+
+def _cases(inputs: list[Path], channels: list[str], model: Model) -> list[Case]:
+    from .cases import find_cases, named_case
+
+    pairs = [(name, Path(file)) for name, file in _pairs(channels, "--channel")]
+    for path in [*inputs, *(path for _, path in pairs)]:
+        if not path.exists():
+            raise typer.BadParameter(f"{path} does not exist.")
+    try:
+        return [named_case(pairs, model, name=None)] if pairs else find_cases(inputs, model)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _pairs(texts: list[str], flag: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, value) in zip(texts, pairs, strict=True):
+        if not name or not value:
+            raise typer.BadParameter(f"{flag} {text!r} is not of the form NAME=VALUE.")
+    return [(name, value) for name, _, value in pairs]
+
+
+def _spare_inputs(cases: list[Case], sending: Sending) -> None:
+    """Refuse to write a result over an image."""
+    images = {path.resolve() for case in cases for path in case.files.values()}
+    for case in cases:
+        hit = next((path for path in sending.targets(case) if path.resolve() in images), None)
+        if hit is not None:
+            raise typer.BadParameter(f"--output: {hit} is one of the images. Choose another folder.")

@@ -1,0 +1,163 @@
+"""Cases to a server, results to a folder; an interrupted run finds its jobs again."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import NotFound, Rejected, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from .cases import Case
+    from .client import Client
+    from .records import Artifact, Job, Model
+
+ANSWER, MASK = "answer", "mask"
+_ENDINGS = {
+    "application/gzip": ".nii.gz",
+    "application/json": ".json",
+    "application/dicom": ".dcm",
+    "image/png": ".png",
+    "image/tiff": ".tif",
+    "image/bmp": ".bmp",
+    "model/stl": ".stl",
+    "model/gltf-binary": ".glb",
+}
+_UNSAFE = re.compile(r"[^\w.-]+")  # the server's names must not lead elsewhere
+_BY_KIND = {"nrrd": ".nrrd", "mha": ".mha", "probabilities": ".npz"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one case: result files by kind, or an error."""
+
+    case: str
+    outcome: str | None
+    files: Mapping[str, Path]
+    error: ServiceError | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        files = {kind: str(path) for kind, path in self.files.items()}
+        problem = None if self.error is None else problem_of(self.error)
+        return {"case": self.case, "outcome": self.outcome, "files": files, "problem": problem}
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How cases are sent.
+
+    Attributes:
+        client: of the server.
+        model: which one answers.
+        folder: for results: CASE.json the answer, CASE with the mask's ending, CASE.KIND with another's.
+        outputs: kinds of results beside answer and mask.
+        options: further fields of the request.
+    """
+
+    client: Client
+    model: Model
+    folder: Path
+    outputs: tuple[str, ...] = ()
+    options: Mapping[str, str] | None = None
+
+    def send(self, case: Case, *, on_news: Callable[[Job], object]) -> Sent:
+        """Send one case, wait, and write its results; what an interrupted run began is taken up.
+
+        Raises:
+            OSError: a file cannot be read or written.
+        """
+        try:
+            job = self._job(case)
+            job = self.client.wait(job.id, on_news=on_news)
+            return self._finish(case, job)
+        except Rejected as rejected:
+            return self._rejected(case, rejected)
+        except ServiceError as error:
+            return Sent(case.name, None, self._write_problem(case, error), error)
+
+    def targets(self, case: Case) -> set[Path]:
+        """Files that a case's results may be written to, as far as that is known before."""
+        endings = {".json", ".problem.json", ".job.json", self.model.file_ending or ""}
+        return {self._path(case, ending) for ending in endings}
+
+    def _path(self, case: Case, ending: str) -> Path:
+        return self.folder / f"{case.name}{ending}"
+
+    def _job(self, case: Case) -> Job:
+        """The job of an earlier run that was interrupted, if the server still has it; else a new one."""
+        note = self._path(case, ".job.json")
+        stamp = self._stamp(case)
+        try:
+            known = json.loads(note.read_text())
+            if known["request"] == stamp:
+                return self.client.job(known["job"])
+        except (OSError, ValueError, KeyError, TypeError, NotFound):
+            note.unlink(missing_ok=True)
+        kinds = (MASK, ANSWER, *(kind for kind in self.outputs if kind not in {MASK, ANSWER}))
+        job = self.client.submit(case.files, model=self.model.name, outputs=kinds, options=self.options)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"job": job.id, "request": stamp}))
+        return job
+
+    def _stamp(self, case: Case) -> list[Any]:
+        """What the same request has in common; sizes and times stand for contents."""
+        files = [
+            [part, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+            for part, path in case.files.items()
+        ]
+        return [self.model.name, sorted(self.outputs), sorted((self.options or {}).items()), files]
+
+    def _finish(self, case: Case, job: Job) -> Sent:
+        if job.state != "succeeded":
+            self._path(case, ".job.json").unlink(missing_ok=True)
+            raise _failure(job)
+        files = {}
+        for artifact in job.artifacts:
+            files[artifact.name] = self.client.download(artifact, self._path(case, self._ending(artifact)))
+        for ending in (".job.json", ".problem.json"):
+            self._path(case, ending).unlink(missing_ok=True)
+        return Sent(case.name, job.outcome, files)
+
+    def _ending(self, artifact: Artifact) -> str:
+        if artifact.name == ANSWER:
+            return ".json"
+        if artifact.name == MASK:
+            return self.model.file_ending or _ENDINGS.get(artifact.media_type, "")
+        ending = _BY_KIND.get(artifact.name) or _ENDINGS.get(artifact.media_type, "")
+        return f".{_UNSAFE.sub('_', artifact.name)}{ending}"
+
+    def _rejected(self, case: Case, rejected: Rejected) -> Sent:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(case, ".json")
+        path.write_text(json.dumps(rejected.answer | {"case": case.name}, indent=2) + "\n")
+        return Sent(case.name, "rejected", {ANSWER: path})
+
+    def _write_problem(self, case: Case, error: ServiceError) -> dict[str, Path]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(case, ".problem.json")
+        path.write_text(json.dumps(problem_of(error), indent=2) + "\n")
+        return {"problem": path}
+
+
+def problem_of(error: ServiceError) -> dict[str, Any]:
+    """The error for machines."""
+    return {"code": error.code, "detail": error.detail, "remedy": error.remedy, "request": error.request_id}
+
+
+def exit_code(sent: Sequence[Sent]) -> int:
+    """0 where all cases were answered, 1 where one was not, else 3 where one was rejected; as ``predict``."""
+    if any(one.error is not None for one in sent):
+        return 1
+    return 3 if any(one.outcome == "rejected" for one in sent) else 0
+
+
+def _failure(job: Job) -> ServiceError:
+    if job.problem is None:
+        return ServiceError("job.cancelled", "The job was cancelled.", "Send the case again.")
+    return ServiceError(job.problem.code, job.problem.detail, job.problem.remedy)
