@@ -1,0 +1,286 @@
+"""The report's page: one file without anything from elsewhere, to look at rather than to read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from . import charts
+from .overlays import legend
+from .tables import COLUMNS
+from .words import interval, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nnunet_losses.compare.outcomes import Comparison, Outcome
+    from nnunet_losses.compare.statistics import Pair, Ranking
+    from nnunet_losses.compare.study import Study
+    from nnunet_losses.serve.metrics.intervals import Estimate
+
+    from .overlays import Row
+    from .tables import Column
+    from .words import Recommendation
+
+_CSS = """
+:root{color-scheme:light;--ink:#1b1f24;--soft:#5b636d;--line:#e3e6ea;--card:#fff;--page:#f5f6f8;--accent:#0072b2}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
+h1{font-size:15px;font-weight:600;color:var(--soft);margin:0 0 6px}
+h2{font-size:17px;margin:0 0 4px}
+.answer{font-size:25px;line-height:1.3;font-weight:650;margin:0 0 14px;max-width:60ch}
+.note{background:#fff3d6;border:1px solid #f0d48a;border-radius:8px;padding:10px 14px;margin:0 0 18px;font-weight:600}
+.facts{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 16px;padding:0;list-style:none}
+.facts li{background:var(--card);border:1px solid var(--line);border-radius:20px;padding:3px 12px;color:var(--soft);font-size:13px}
+.facts b{color:var(--ink)}
+.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr));gap:16px;margin:0 0 16px}.two section{margin:0}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin:0 0 16px;min-width:0}
+section p{color:var(--soft);margin:0 0 10px;font-size:13.5px;max-width:85ch}
+ul.reasons{margin:0 0 4px;padding-left:20px}ul.doubts{margin:0;padding-left:20px;color:var(--soft)}
+svg{width:100%;height:auto;display:block}svg text{font-family:inherit}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:12.5px;width:100%}
+th{font-weight:600;text-align:right;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:bottom}
+th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);white-space:nowrap}
+td{text-align:right;padding:4px 8px;white-space:nowrap;font-variant-numeric:tabular-nums}
+td small{display:block;color:#6b7480;font-size:10.5px}
+.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
+.case{border-top:1px solid var(--line);padding:10px 0 4px}.case h3{font-size:13px;margin:0 0 6px}
+.case h3 span{font-weight:400;color:var(--soft)}
+.thumbs{display:flex;flex-wrap:wrap;gap:8px}figure{margin:0;width:168px}figure img{width:100%;border-radius:5px;display:block}
+figcaption{font-size:12px;color:var(--soft)}
+.failed td{white-space:normal;text-align:left}
+footer{color:var(--soft);font-size:12.5px}code{font-size:12px;background:#eef0f3;padding:1px 4px;border-radius:4px}
+@media(max-width:560px){.two{grid-template-columns:1fr}.answer{font-size:20px}}
+@media print{section{break-inside:avoid}body{background:#fff}}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Everything that the page shows."""
+
+    study: Study
+    comparison: Comparison
+    pairs: Sequence[Pair]
+    ranking: Ranking
+    recommendation: Recommendation
+    rows: Sequence[Row]
+    unit: str
+    note: str = ""
+
+
+def html(content: Content) -> str:
+    """Write the page."""
+    settings = content.study.settings
+    title = f"Which loss? {settings.dataset}"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_CSS}</style></head><body><main>{''.join(_parts(content))}</main></body></html>\n"
+    )
+
+
+def _parts(content: Content) -> Iterator[str]:
+    comparison = content.comparison
+    yield f"<h1>Comparison of losses on {escape(content.study.settings.dataset)}</h1>"
+    if content.note:
+        yield f'<div class="note">{escape(content.note)}</div>'
+    yield f'<p class="answer">{escape(content.recommendation.headline)}</p>'
+    yield _facts(content)
+    yield _section("Why, and what speaks against it", "", _reasons(content.recommendation))
+    yield '<div class="two">'
+    dice = charts.forest(comparison, "dice", f"Dice of {comparison.label}")
+    yield _section("How well they segment", _OVERALL, dice)
+    if comparison.negatives:
+        yield _section("Segmenting, and staying silent", _PARETO, charts.pareto(comparison))
+    if len(comparison.outcomes) > 1:
+        picture = charts.critical_difference(comparison, content.ranking)
+        yield _section("Ranks", _ranks_words(content.ranking), picture)
+    yield _section("By size of the lesion", _SIZES, charts.size_curves(comparison, content.unit))
+    yield _section("How they learned", _CURVES, charts.training_curves(comparison))
+    yield _section(
+        "What they cost", "Measured in the trainings, whatever else the machine did.", charts.cost(comparison)
+    )
+    yield "</div>"
+    yield _section("All figures", _TABLE, _table(comparison))
+    yield _section("Pairs", _PAIRS, _pairs(content))
+    yield _section("Where they fail", _overlay_words(), "".join(map(_case, content.rows)))
+    yield _section(
+        "Training loss", "Each on its own scale; a schedule may jump.", charts.loss_curves(comparison)
+    )
+    yield _failures([*comparison.outcomes, *comparison.failed])
+    yield _footer(content)
+
+
+_OVERALL = (
+    "Mean Dice of the judged cases with a lesion, over cases and trainings; a missed one counts 0. Intervals "
+    "resample cases and trainings; overlapping ones may still differ, see Pairs."
+)
+_PARETO = (
+    "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the validation "
+    "cases. Named: no other loss is better in both."
+)
+_SIZES = (
+    "Share of the reference lesions that were found, in parts of about equal number. Lines resample cases."
+)
+_CURVES = "nnU-Net's own running figure on random patches, smoothed; it chooses nothing here."
+_TABLE = "Green is better, within a column. Below each figure its 95 % interval; hover for what it is."
+_PAIRS = "Difference in Dice, row minus column, with the corrected p value (Wilcoxon, Holm). Bold: shown to differ."
+
+
+def _section(title: str, words: str, body: str) -> str:
+    if not body:
+        return ""
+    said = f"<p>{escape(words)}</p>" if words else ""
+    return f"<section><h2>{escape(title)}</h2>{said}{body}</section>"
+
+
+def _facts(content: Content) -> str:
+    settings, comparison = content.study.settings, content.comparison
+    done = sum(len(one.runs) for one in comparison.outcomes)
+    facts = (
+        (f"{done} of {len(content.study.cells)}", "trainings"),
+        (str(len(comparison.outcomes)), "losses"),
+        (", ".join(map(str, content.study.folds)), "folds"),
+        (str(len(content.study.seeds)), "seeds"),
+        (f"{settings.epochs} × {settings.iterations}", "iterations"),
+        (str(comparison.positives), f"judged cases with {comparison.label}"),
+        (str(comparison.negatives), "without"),
+        (settings.configuration, settings.device),
+    )
+    return (
+        '<ul class="facts">' + "".join(f"<li><b>{escape(a)}</b> {escape(b)}</li>" for a, b in facts) + "</ul>"
+    )
+
+
+def _reasons(recommendation: Recommendation) -> str:
+    reasons = "".join(f"<li>{escape(one)}</li>" for one in recommendation.reasons)
+    doubts = "".join(f"<li>{escape(one)}</li>" for one in recommendation.doubts)
+    return f'<ul class="reasons">{reasons}</ul><ul class="doubts">{doubts}</ul>'
+
+
+def _ranks_words(ranking: Ranking) -> str:
+    same = (
+        f"; that all rank alike has p = {ranking.friedman_p:.2g} (Friedman)"
+        if ranking.friedman_p == ranking.friedman_p
+        else ""
+    )  # noqa: PLR0124,E501 - NaN alone differs
+    return (
+        f"Mean rank by Dice over {ranking.cases} cases, 1 is best{same}. Bars join losses of which no pair is shown "
+        "to differ."
+    )
+
+
+def _table(comparison: Comparison) -> str:
+    shown = [column for column in COLUMNS if _known(comparison, column)]
+    heads = "".join(f'<th title="{escape(one.meaning)}">{escape(one.heading)}</th>' for one in shown)
+    order = charts.ordered(comparison, "dice")
+    shades = {column.name: _shades(comparison, column) for column in shown}
+    rows = []
+    for outcome in order:
+        figures = comparison.figures[outcome.loss]
+        cells = "".join(_cell(figures[one.name], shades[one.name][outcome.loss]) for one in shown)
+        rows.append(f"<tr><td>{_dot(comparison, outcome)}{escape(outcome.title)}</td>{cells}</tr>")
+    return f'<div class="scroll"><table><tr><th>loss</th>{heads}</tr>{"".join(rows)}</table></div>'
+
+
+def _known(comparison: Comparison, column: Column) -> bool:
+    return any(not math.isnan(figures[column.name].value) for figures in comparison.figures.values())
+
+
+def _shades(comparison: Comparison, column: Column) -> dict[str, float]:
+    """From 0, worst of the column, to 1."""
+    values = {loss: figures[column.name].value for loss, figures in comparison.figures.items()}
+    finite = [value for value in values.values() if math.isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+
+    def shade(value: float) -> float:
+        if not math.isfinite(value) or low == high:
+            return 0.0
+        part = (value - low) / (high - low)
+        return part if column.larger_is_better else 1 - part
+
+    return {loss: shade(value) for loss, value in values.items()}
+
+
+def _cell(estimate: Estimate, shade: float) -> str:
+    if math.isnan(estimate.value):
+        return "<td>–</td>"
+    digits = 3 if abs(estimate.value) < 10 else 1
+    small = (
+        ""
+        if math.isnan(estimate.low)
+        else f"<small>{number(estimate.low, digits)} – {number(estimate.high, digits)}</small>"
+    )
+    return f'<td style="background:rgba(0,158,115,{0.28 * shade:.3f})">{number(estimate.value, digits)}{small}</td>'
+
+
+def _dot(comparison: Comparison, outcome: Outcome) -> str:
+    return f'<span class="dot" style="background:{charts.colours(comparison)[outcome.loss]}"></span>'
+
+
+def _pairs(content: Content) -> str:
+    order = charts.ordered(content.comparison, "dice")
+    if len(order) < 2:
+        return ""
+    by_names = {(pair.first, pair.second): pair for pair in content.pairs}
+    heads = "".join(f"<th>{escape(one.title)}</th>" for one in order)
+    rows = []
+    for row in order:
+        cells = "".join(_pair_cell(by_names, row.loss, column.loss) for column in order)
+        rows.append(f"<tr><td>{_dot(content.comparison, row)}{escape(row.title)}</td>{cells}</tr>")
+    return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(rows)}</table></div>'
+
+
+def _pair_cell(by_names: dict[tuple[str, str], Pair], row: str, column: str) -> str:
+    pair = by_names.get((row, column)) or by_names.get((column, row))
+    if pair is None:
+        return "<td></td>"
+    sign = 1 if pair.first == row else -1
+    words = f"{sign * pair.difference.value:+.3f}"
+    shown = f"<b>{words}</b>" if pair.shown else words
+    return f'<td title="{escape(interval(pair.difference))}">{shown}<small>p {pair.p_holm:.2g}</small></td>'
+
+
+def _overlay_words() -> str:
+    colours = legend()
+    return (
+        f"Outlines: reference green, prediction magenta ({', '.join(colours.values())}); the number is Dice. "
+        "The first training of each loss."
+    )
+
+
+def _case(row: Row) -> str:
+    thumbs = "".join(
+        f'<figure><img src="{one.source}" alt="{escape(one.words)}"><figcaption>{escape(one.words)}</figcaption></figure>'
+        for one in row.overlays
+    )
+    return f'<div class="case"><h3>{escape(row.case)} <span>{escape(row.why)}</span></h3><div class="thumbs">{thumbs}</div></div>'
+
+
+def _failures(outcomes: Iterable[Outcome]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(cell.name)}</td><td>{escape(reason)}</td></tr>"
+        for outcome in outcomes
+        for cell, reason in outcome.failures.items()
+    )
+    body = f'<table class="failed">{rows}</table>' if rows else ""
+    return _section(
+        "Failed trainings", "Tried again when the command is run again; details in their folders.", body
+    )
+
+
+def _footer(content: Content) -> str:
+    settings = content.study.settings
+    words = (
+        f"Losses trained by nnU-Net with equal settings: plans {settings.plans}, "
+        f"{settings.network.model_dump_json(exclude_none=True)}, variant {settings.variant or 'none'}, "
+        f"{settings.threads} thread(s), NSD tolerance {settings.tolerance:g}. Presence thresholds are calibrated on each "
+        f"fold's validation cases at {percent(0.05)} misses. Figures as results.csv, cases.csv and results.json beside "
+        "this page."
+    )
+    return f"<footer><p>{escape(words)}</p></footer>"
