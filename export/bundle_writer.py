@@ -19,6 +19,7 @@ from .members import gather_members, refuse_disagreement
 from .model_card import model_card
 from .model_folder import DEFAULT_CHECKPOINT
 from .onnx_graph import OPSET, export_graph
+from .orientation import training_orientation
 from .postprocessing import read_postprocessing, refuse_postprocessing
 from .refusals import plans_remark
 from .training import joint_training
@@ -125,6 +126,7 @@ def _write_content(
         postprocessing=tuple(steps),
         training=joint_training([member.model for member in members if member.averaged]),
         fingerprint=description.fingerprint(model),
+        orientation=training_orientation(model.plans["dataset_name"], model.dataset["file_ending"]),
         golden=write_golden(members, steps, folder),
         provenance=_provenance(),
     )

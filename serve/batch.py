@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from .answer import Answer, Outcome
 from .errors import Refusal
 from .formats import Case, Incomplete, write_text
 from .memory_gate import MemoryGate
+from .outputs.case_files import FurtherFiles
 from .predictor import problem_of
 from .result_files import Written
 from .safety.memory import available_memory
@@ -107,12 +108,14 @@ class Batch:
         overlap: read and preprocess the next case, and write the one before, while the network works on this
             one. There are three cases in memory then at most, fewer where it does not suffice for three.
             The answers are the same but for their timings.
+        further: what is written beside masks and answers.
     """
 
     predictor: Predictor
     folder: Path
     overwrite: bool = True
     overlap: bool = True
+    further: FurtherFiles = FurtherFiles()  # noqa: RUF009 - frozen
 
     def run(
         self, cases: Sequence[Case | Incomplete], *, progress: Callable[[int, int], None] | None = None
@@ -168,7 +171,9 @@ class Batch:
         self.predictor.make_room(case, self.folder)
         admit = None if gate is None else partial(gate.enter, case.name)
         try:
-            return _Turn(case, self.predictor.prepare(case, admit=admit))
+            course = self.predictor.prepare(case, admit=admit)
+            course.probabilities = self.further.probabilities
+            return _Turn(case, course)
         except Refusal as refusal:
             return _Turn(case, refusal=refusal)
 
@@ -198,7 +203,11 @@ class Batch:
         if turn.refusal is not None:
             raise turn.refusal
         assert turn.course is not None, "prepared before"
-        return Result(name, self.predictor.write(self.predictor.conclude(turn.course), self.folder))
+        prediction = self.predictor.conclude(turn.course)
+        written = self.predictor.write(prediction, self.folder)
+        final = replace(prediction, answer=written.answer)
+        self.further.write(final, self.predictor.bundle.description, self.folder)
+        return Result(name, written)
 
     def _write_problem(self, case: str, refusal: Refusal) -> None:
         self.predictor.remove_results(case, self.folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .policies import EmptyPolicy, OodPolicy
+from .policies import EmptyPolicy, EmptySeg, OodPolicy
 
 if TYPE_CHECKING:
     from .errors import Refusal
@@ -50,7 +50,10 @@ def predict_command(
     bundle: BundlePath,
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT...", help="Folders, or files named as in nnU-Net (CASE_0000.nii.gz)."),
+        typer.Argument(
+            metavar="INPUT...",
+            help="Folders, or files named as in nnU-Net (CASE_0000.nii.gz); folders or zips of DICOM series.",
+        ),
     ] = None,
     *,
     output: Annotated[
@@ -94,6 +97,24 @@ def predict_command(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write a map of the uncertainty (CASE_uncertainty).")
     ] = False,
+    outputs: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND,...",
+            help="Also write: nifti, nrrd, mha, seg, rtstruct (DICOM), stl, glb (meshes), png (overlay), "
+            "probabilities.",
+        ),
+    ] = "",
+    empty_seg: Annotated[
+        EmptySeg,
+        typer.Option(help="An empty DICOM SEG or RTSTRUCT: write it, as a finding, or leave it out."),
+    ] = EmptySeg.EMIT,
+    orientation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RAS", help="How the training images lay, for DICOM series.", show_default="the bundle's"
+        ),
+    ] = None,
     overlap: Annotated[
         bool, typer.Option(help="Read the next case and write the last one while the network works.")
     ] = True,
@@ -117,6 +138,8 @@ def predict_command(
     from .bundle import Bundle
     from .console import report, report_stopped, run_with_progress
     from .errors import Refusal
+    from .outputs import Options
+    from .outputs.case_files import FurtherFiles
     from .policies import Policies
     from .predictor import Predictor
 
@@ -127,6 +150,8 @@ def predict_command(
             "--case names the case that --channel gives; others have their files' names."
         )
     try:
+        kinds = tuple(filter(None, (word.strip() for word in outputs.split(","))))
+        further = FurtherFiles.of(kinds, Options(empty_seg=empty_seg))
         predictor = Predictor(
             Bundle.load(bundle),
             backend=backend.value,
@@ -134,12 +159,13 @@ def predict_command(
             threads=threads,
             approximations=Approximations(step=step, mirror=mirror, skip_background=skip_background),
             policies=Policies(ood, empty, uncertainty),
+            orientation=_orientation(orientation),
         )
         description = predictor.bundle.description
         cases = _named_case(channel, case, description) if channel else found_cases(inputs or [], description)
         _check_output(cases, output, description)
         _ = predictor.engine.provider  # opens the network: a missing engine is no case's fault
-        results = run_with_progress(Batch(predictor, output, overwrite, overlap), cases)
+        results = run_with_progress(Batch(predictor, output, overwrite, overlap, further), cases)
     except Refusal as refusal:
         stop(refusal, as_json=as_json)
     except OSError as error:
@@ -147,6 +173,14 @@ def predict_command(
     except Stopped as stopped:
         raise typer.Exit(report_stopped(stopped, as_json=as_json)) from stopped
     raise typer.Exit(report(results, as_json=as_json))
+
+
+def _orientation(code: str | None) -> str | None:
+    from .formats.turning import is_orientation
+
+    if code is not None and not is_orientation(code.upper()):
+        raise typer.BadParameter(f"--orientation {code!r} is not of the form RAS.")
+    return None if code is None else code.upper()
 
 
 def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:

@@ -61,6 +61,7 @@ class Course:
         prepared: the engine's input, once it was made.
         found: what the engine said.
         policies: what was asked for.
+        probabilities: whether they are to be kept.
         breach: why the image is not what the model was made for, if it is not.
         warnings, timings: for the answer.
     """
@@ -71,6 +72,7 @@ class Course:
     prepared: Any = None
     found: Any = None
     policies: Policies = Policies()  # noqa: RUF009 - frozen
+    probabilities: bool = False
     breach: Refusal | None = None
     warnings: list[Warning_] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)

@@ -40,6 +40,16 @@ class EmptyPolicy(StrEnum):
     REJECT = "reject"
 
 
+class EmptySeg(StrEnum):
+    """What becomes of a DICOM SEG or RTSTRUCT in which nothing is marked.
+
+    ``emit``: a valid object that says so, for it is a finding. ``omit``: there is none.
+    """
+
+    EMIT = "emit"
+    OMIT = "omit"
+
+
 @dataclass(frozen=True)
 class Policies:
     """What was asked for, of one case or by default.

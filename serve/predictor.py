@@ -22,6 +22,7 @@ from .approximations import Approximations, ConstantTiles, counted, reuse_warnin
 from .course import Course, Engine, StagedEngine
 from .errors import Code, Refusal
 from .formats import Case, Limits, read_image
+from .outputs import mean_probabilities
 from .pipeline.segment import Segmentation, Segmenter, Votes
 from .policies import EmptyPolicy, Policies
 from .result_files import Prediction, ResultFiles, Written, check_output
@@ -48,11 +49,10 @@ if TYPE_CHECKING:
     from .safety.candidates import LabelCandidates
     from .safety.presence_section import PresenceSection
     from .safety.quality_section import QualitySection
-    from .schema import Reader
     from .statement import Statement
 
     Progress = Callable[[int, int], None]
-    ReadFiles = Callable[[Sequence[Path], Reader, Limits], Image]
+    ReadFiles = Callable[..., Image]  # as read_image
 
 
 class Predictor:
@@ -69,6 +69,8 @@ class Predictor:
         policies: for strange images and empty masks, where a case brings none of its own.
         read: instead of ``read_image``, for example one that does it in another process.
         observe: look at images as a calibration does, also where there is none yet.
+        orientation: of the training images, where the bundle does not say it; for DICOM series.
+        networks: already opened ones, member after member, instead of the bundle's files.
 
     Example:
         >>> from pathlib import Path
@@ -91,6 +93,8 @@ class Predictor:
         policies: Policies = Policies(),  # noqa: B008 - frozen
         read: ReadFiles | None = None,
         observe: bool = False,
+        orientation: str | None = None,
+        networks: Sequence[TileNetwork] | None = None,
     ) -> None:
         self.bundle = approximations.applied_to(bundle)
         self.limits = limits
@@ -101,7 +105,8 @@ class Predictor:
         self.examiner = Examiner(self.bundle.description)
         self.judge = Judge.of(bundle.calibration, self.examiner)
         self._observes = observe or self.judge is not None
-        self._read_files = read or _read_here
+        self._read_files = read or read_image
+        self.orientation = orientation or bundle.description.orientation
         self._approximate = approximations.warnings(bundle)
         self._constant: list[ConstantTiles] = []
         self.engine = engine or Segmenter(
@@ -109,6 +114,7 @@ class Predictor:
             backend=backend,
             precision=precision,
             threads=threads,
+            networks=networks,
             around=self._without_background if approximations.skip_background else lambda network: network,
             look=self.examiner.look if self._observes else None,
         )
@@ -271,7 +277,10 @@ class Predictor:
         return None if self.calibration is None else self.calibration.quality
 
     def _read(self, case: Case, course: Course) -> None:
-        course.image = self._read_files(case.files, self.bundle.description.reader, self.limits)
+        description, orientation = self.bundle.description, self.orientation
+        course.image = self._read_files(
+            case.files, description.reader, self.limits, orientation=orientation
+        )
         course.warnings += [Warning_(code=code, message=text) for code, text in course.image.warnings]
         course.stage("read")
 
@@ -334,7 +343,7 @@ class Predictor:
             warnings=(*course.warnings, *stated.warnings),
             manifest=self._manifest(course, made),
         )
-        return Prediction(answer, stated.mask, image, stated.raw, maps)
+        return Prediction(answer, stated.mask, image, stated.raw, maps, self._probabilities(course, known))
 
     def _judged(self, course: Course, image: Image, made: Segmentation) -> Distribution:
         """Say whether the image is like the known ones, where there is a calibration."""
@@ -353,6 +362,11 @@ class Predictor:
         if votes is None or (self.presence is None and self.quality is None):
             return ()
         return candidates(votes, made.mask, self.bundle.description, spacing=image.spacing)
+
+    def _probabilities(self, course: Course, votes: Votes | None) -> NDArray[np.float16] | None:
+        if votes is None or not course.probabilities:
+            return None
+        return mean_probabilities(votes, self.bundle.description, memory_bytes=self.limits.memory_bytes)
 
     def _maps(self, course: Course, votes: Votes | None, stated: Statement) -> dict[str, NDArray[np.uint8]]:
         """Maps of the uncertainty, where they were asked for and there is an answer."""
@@ -375,10 +389,6 @@ class Predictor:
             forward_passes=segmentation.forward_passes if segmentation is not None else 0,
             timings={stage: round(seconds, 4) for stage, seconds in course.timings.items()},
         )
-
-
-def _read_here(files: Sequence[Path], reader: Reader, limits: Limits) -> Image:
-    return read_image(files, reader=reader, limits=limits)
 
 
 def problem_of(refusal: Refusal) -> Problem:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .bundle import file_sha256
 from .errors import Code, Refusal
 from .formats import companions, write_mask, write_text
+from .outputs.case_files import remove_further
 from .safety.quality import with_files
 from .safety.uncertainty import MAP_FILES
 
@@ -38,6 +39,7 @@ class Prediction:
         image: what was read; None where the channels do not make one image.
         raw: the mask before anything was removed, where that was asked for.
         maps: of the uncertainty by measure, see ``safety.uncertainty``, where they were asked for.
+        probabilities: (heads, z, y, x), where they were asked for.
     """
 
     answer: Answer
@@ -45,6 +47,7 @@ class Prediction:
     image: Image | None = None
     raw: NDArray[Any] | None = None
     maps: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    probabilities: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class ResultFiles:
         """Remove an earlier run's files of a case, but no case that is called like one of them."""
         for ending in (self.description.file_ending, ".json", ".problem.json"):
             (self.folder / f"{case}{ending}").unlink(missing_ok=True)
+        remove_further(case, self.folder)
         for name in FURTHER:
             if not self._is_a_case(f"{case}_{name}"):
                 self._mask_file(f"{case}_{name}").unlink(missing_ok=True)

@@ -57,9 +57,9 @@ DISPLACEMENT_LIMIT = 1.0  # voxels by which the corners of two channels may lie 
 
 def read_image(
     files: Sequence[Path],
-    *,
     reader: Reader,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
     orientation: str | None = None,
 ) -> Image:
     """Check and read the files of one case.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.errors import Code, Refusal
 
+from . import installed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -49,16 +51,7 @@ def import_library(name: str) -> Any:
     Raises:
         Refusal: ``output.not_installed``.
     """
-    from importlib import import_module  # noqa: PLC0415
-
-    try:
-        return import_module(name)
-    except ImportError:
-        raise Refusal(
-            Code.OUTPUT_NOT_INSTALLED,
-            f"DICOM output needs {name}, which is not installed.",
-            remedy='Install it with: pip install "nnunet-losses[dicom]"',
-        ) from None
+    return installed.import_library(name, "dicom")
 
 
 def series_of(answered: Answered) -> Series:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from nnunet_losses.serve.policies import EmptySeg as EmptySeg  # noqa: PLC0414 - one of the options here
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -25,13 +27,6 @@ class OutputKind(StrEnum):
     PNG = "png"
     PROBABILITIES = "probabilities"
     REPORT = "report"
-
-
-class EmptySeg(StrEnum):
-    """What becomes of a DICOM object in which nothing is marked."""
-
-    EMIT = "emit"  # a valid one that says so: a finding
-    OMIT = "omit"
 
 
 ENDINGS: Mapping[OutputKind, str] = {

@@ -9,6 +9,8 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 
+from .installed import import_library
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,23 +50,11 @@ def surfaces(answered: Answered) -> Iterator[Surface]:
             "A picture has no surface.",
             remedy="Ask for a mask or an overlay.",
         )
-    zmesh = _zmesh()
+    zmesh = import_library("zmesh", "mesh")
     _, geometry = answered.own
     for index, label, inside in answered.labels():
         if inside.any():
             yield Surface(index, label.name, *_meshed(zmesh, inside, geometry))
-
-
-def _zmesh() -> Any:
-    try:
-        import zmesh  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise Refusal(
-            Code.OUTPUT_NOT_INSTALLED,
-            "Surfaces need zmesh, which is not installed.",
-            remedy='Install it with: pip install "nnunet-losses[mesh]"',
-        ) from None
-    return zmesh
 
 
 def _meshed(

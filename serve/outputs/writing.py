@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from nnunet_losses.serve.formats.writing import replacing, write_volume
 
 from .answered import Answered
 from .dicom_seg import write_seg
+from .installed import not_installed
 from .kinds import ENDINGS, Options, Output, OutputKind, media_type_of
 from .meshes import write_glb, write_stl
 from .overlay import write_overlay
@@ -85,7 +87,7 @@ def check_kinds(kinds: Iterable[OutputKind | str]) -> list[OutputKind]:
         Each kind once.
 
     Raises:
-        Refusal: as ``write_outputs``.
+        Refusal: ``output.unknown``, or ``output.not_installed``.
 
     Example:
         >>> [kind.value for kind in check_kinds(["nifti", "report", "nifti"])]
@@ -103,7 +105,11 @@ def _checked(name: str) -> OutputKind:
             observed=name[:40],
             expected=sorted(kind.value for kind in _WRITERS),
         )
-    return OutputKind(name)
+    kind = OutputKind(name)
+    for library, extra in _NEEDS.get(kind, ()):
+        if find_spec(library) is None:
+            raise not_installed(library, extra)
+    return kind
 
 
 def _mask(answered: Answered) -> Sequence[Path]:
@@ -128,6 +134,13 @@ def _report(answered: Answered) -> Sequence[Path]:
     return [path]
 
 
+_DICOM = (("pydicom", "dicom"), ("highdicom", "dicom"))
+_NEEDS: Mapping[OutputKind, Sequence[tuple[str, str]]] = {
+    OutputKind.SEG: _DICOM,
+    OutputKind.RTSTRUCT: _DICOM[:1],
+    OutputKind.STL: (("zmesh", "mesh"),),
+    OutputKind.GLB: (("zmesh", "mesh"),),
+}
 _WRITERS: Mapping[OutputKind, Callable[[Answered], Sequence[Path]]] = {
     OutputKind.MASK: _mask,
     OutputKind.NIFTI: lambda answered: _volume(answered, OutputKind.NIFTI),
