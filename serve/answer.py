@@ -103,6 +103,7 @@ class Distribution(Frozen):
         guarantee: what the levels promise: conformal, approximate or none.
         remark: what limits the promise: levels that so few cases cannot reach, folds that know every case.
         p: share of cases at least as strange as this one, itself counted.
+        statistic: a fixed function of the case, larger is stranger: what drift is watched by.
         p_min: smallest that p can be.
         n_calibration: cases that this one was ranked against.
         levels: shares of usual cases that may be called so by mistake; None for one that cannot be reached.
@@ -116,6 +117,7 @@ class Distribution(Frozen):
     guarantee: str = "none"
     remark: str | None = None
     p: float | None = None
+    statistic: float | None = None
     p_min: float | None = None
     n_calibration: int = 0
     levels: dict[str, float | None] = Field(default_factory=dict)

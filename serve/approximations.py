@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from .answer import Warning_
 from .backends import TileOutput
 from .bundle import Bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .backends import TileNetwork
     from .schema import Member
 
+OPTIONS = ("step", "mirror", "skip_background")  # names of a request's fields
+_SWITCH = {"true": True, "false": False, "1": True, "0": False}
 SMALLEST_STEP, LARGEST_STEP = 0.1, 1.0
 REMEMBERED_TILES = 4  # different constant tiles whose logits are kept
 
@@ -48,6 +50,23 @@ class Approximations:
             raise ValueError(
                 f"step is {self.step}; expected {SMALLEST_STEP} to {LARGEST_STEP} (share of the patch)"
             )
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Self:
+        """Read what a request asks for; other options are left alone.
+
+        Args:
+            options: by name, see ``OPTIONS``.
+
+        Raises:
+            ValueError: for a value that cannot be used, naming option and choices.
+
+        Example:
+            >>> Approximations.of({"step": "0.75", "mirror": "false"})
+            Approximations(step=0.75, mirror=False, skip_background=False)
+        """
+        given = {name: _switch(name, options[name]) for name in OPTIONS[1:] if name in options}
+        return cls(step=_number(options["step"]) if "step" in options else None, **given)
 
     def applied_to(self, bundle: Bundle) -> Bundle:
         """Give the same bundle with another tiling; its hash remains that of the files."""
@@ -97,6 +116,19 @@ class Approximations:
                 observed=1,
                 expected=passes,
             )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"step is {text[:20]!r}; expected {SMALLEST_STEP} to {LARGEST_STEP}") from None
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in _SWITCH:
+        raise ValueError(f"{name} is {text[:20]!r}; expected one of {', '.join(_SWITCH)}")
+    return _SWITCH[text]
 
 
 class ConstantTiles:

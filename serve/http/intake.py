@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from nnunet_losses.serve.answer import Answer, Manifest, Outcome
+from nnunet_losses.serve.approximations import OPTIONS as APPROXIMATIONS
+from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.policies import Policies
 from nnunet_losses.serve.predictor import problem_of, versions
@@ -16,6 +18,7 @@ from nnunet_losses.serve.workers.engine import ANSWER, MASK, InputFile, Order
 from .channels import assign_files
 from .handlers import Rejection, note
 from .parts import OPTIONS, invalid
+from .problems import ServiceCode, ServiceProblem
 from .uploads import receive_upload
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ async def accept_job(
     await jobs.require_room(caller)
     with jobs.admission() as staging:
         upload = await receive_upload(request, staging.folder, settings)
+        _check_approximations(upload, settings)
         catalogue = jobs.catalogue
         model = catalogue.choose(upload.fields.get("model"))
         catalogue.require_ready(model)
@@ -81,11 +85,24 @@ def _order(staging: Staging, upload: Upload, model: ModelReport) -> Order:
     return Order(model=model.key, case=case, files=tuple(files), outputs=outputs, options=options)
 
 
+def _check_approximations(upload: Upload, settings: Settings) -> None:
+    """Let nobody trade exactness for speed unless the operator allows it."""
+    if settings.allow_approximations or not any(name in upload.fields for name in APPROXIMATIONS):
+        return
+    raise ServiceProblem(
+        ServiceCode.REQUEST_APPROXIMATION,
+        "This server answers as the model was exported, without approximations.",
+        remedy=f"Leave out {', '.join(APPROXIMATIONS)}; or let the operator set "
+        "NNUNET_LOSSES_ALLOW_APPROXIMATIONS.",
+    )
+
+
 def _options(upload: Upload) -> dict[str, str]:
     """What the request asks of the predictor; refused before any file is kept."""
-    options = {name: upload.fields[name] for name in OPTIONS if name in upload.fields}
+    options = {name: upload.fields[name] for name in (*OPTIONS, *APPROXIMATIONS) if name in upload.fields}
     try:
         Policies().changed(options)
+        Approximations.of(options)
     except ValueError as error:
         raise invalid(f"The field is not understood: {error}.") from error
     return options

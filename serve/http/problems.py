@@ -43,6 +43,7 @@ class ServiceCode(StrEnum):
     REQUEST_HOST = "request.host"
     REQUEST_ORIGIN = "request.origin"
     REQUEST_QUOTA = "request.quota"
+    REQUEST_APPROXIMATION = "request.approximation"
     AUTH_REQUIRED = "auth.required"
     AUTH_INVALID = "auth.invalid"
     AUTH_SCOPE = "auth.scope"
@@ -122,6 +123,7 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode | JobCode, ProblemType] = {
     ServiceCode.REQUEST_HOST: ProblemType(421, "The Host header names another machine"),
     ServiceCode.REQUEST_ORIGIN: ProblemType(403, "Another site's page sent the request"),
     ServiceCode.REQUEST_QUOTA: ProblemType(429, "The caller asks for too much"),
+    ServiceCode.REQUEST_APPROXIMATION: ProblemType(403, "Approximations are not allowed"),
     ServiceCode.AUTH_REQUIRED: ProblemType(401, "The request does not say who asks"),
     ServiceCode.AUTH_INVALID: ProblemType(401, "The key or token is not accepted"),
     ServiceCode.AUTH_SCOPE: ProblemType(403, "The key or token does not grant this"),

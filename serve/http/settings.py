@@ -37,6 +37,7 @@ class Settings(SecuritySettings, JobSettings):
     threads: int | None = Field(default=None, ge=1)  # None: all cores
     ood: OodPolicy = OodPolicy.FLAG  # images unlike the known ones, where a request says nothing else
     empty: EmptyPolicy = EmptyPolicy.FLAG  # answers in which nothing was found, likewise
+    allow_approximations: bool = False  # whether requests may trade exactness for speed
     max_body_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
     max_uploads: int = Field(default=8, ge=1)  # requests whose body is on this machine
     upload_timeout: float = Field(default=300, gt=0)

@@ -118,11 +118,20 @@ def judge(model: DistributionModel, observations: Sequence[Observation]) -> Dist
         guarantee=section.guarantee.value,
         remark=_remark(model, rule),
         p=p,
+        statistic=_statistic(model, scores),
         p_min=smallest_p(section.n),
         n_calibration=section.n,
         levels={"suspicious": rule.suspicious, "out_of_distribution": rule.out_of_distribution},
         evidence=_told(evidence, section.n, verdict),
     )
+
+
+def _statistic(model: DistributionModel, scores: Sequence[Floats]) -> float | None:
+    """What drift is watched by; None for a case or a calibration that has none."""
+    if any(fold.usual is None for fold in model.folds):
+        return None
+    found = model.fixed(scores)
+    return found if np.isfinite(found) else None
 
 
 def fixed_p(model: DistributionModel, scores: Sequence[Floats]) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..answer import Answer
     from ..errors import Refusal
+    from ..jobs.drift import DriftStream
     from ..schema import ModelDescription
 
 # Called with stage, steps done, steps to do. An exception that it raises ends the prediction.
@@ -57,15 +58,25 @@ class ResultFile:
 
 
 @dataclass(frozen=True)
+class DriftScore:
+    """A served case in the stream of its model."""
+
+    stream: DriftStream
+    score: float
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What came out: the answer, and the mask's file with nnU-Net's ending. A rejected image has no mask.
 
-    ``more`` holds the other artifacts that were ordered, by kind.
+    ``more`` holds the other artifacts that were ordered, by kind. ``drift`` is the case's place among all,
+    where the model has a calibration and ran as it was calibrated.
     """
 
     answer: Answer
     mask: Path | None
     more: Mapping[str, ResultFile] = field(default_factory=dict)
+    drift: DriftScore | None = None
 
 
 class Engine(Protocol):

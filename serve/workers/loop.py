@@ -48,7 +48,7 @@ class WorkerLoop:
         self._worker = Worker(
             AnnouncingDesk(ground, job_changed),
             ground.artifacts,
-            JobRunner(self.host, ground.inputs),
+            JobRunner(self.host, ground.inputs, ground.database),
             name=name,
             timing=timing,
             sleep=self._pause,

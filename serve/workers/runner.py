@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_jsonable_python
 
+from ..jobs.drift import register
 from ..media import media_type
 from .engine import ANSWER, MASK, Order
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..answer import Answer
     from ..jobs.artifacts import FolderStore
+    from ..jobs.database import Database
     from ..jobs.task import Task
     from .engine import Segmentation
     from .host import ModelHost
@@ -27,11 +29,14 @@ class JobRunner:
     Args:
         host: the models.
         inputs: where the clients' files lie.
+        database: where drift is watched.
     """
 
-    def __init__(self, host: ModelHost, inputs: FolderStore) -> None:
+    def __init__(self, host: ModelHost, inputs: FolderStore, database: Database) -> None:
         self._host = host
         self._inputs = inputs
+        self._database = database
+        self._streams: set[str] = set()  # that are known to the database
 
     def __call__(self, task: Task) -> None:
         """Do a job.
@@ -47,6 +52,17 @@ class JobRunner:
         files = [self._inputs.folder(token) / file.name for file in order.files]
         made = engine.segment(files, folder=task.output.scratch(), order=order, progress=task.progress)
         _keep(made, order, task)
+        task.result = _result(made.answer) | self._drift(made)
+
+    def _drift(self, made: Segmentation) -> dict[str, JsonValue]:
+        """Say where the case belongs in its model's stream, which is begun by the first one."""
+        if made.drift is None:
+            return {}
+        stream = made.drift.stream
+        if stream.id not in self._streams:
+            register(self._database, stream)
+            self._streams.add(stream.id)
+        return {"drift": {"stream": stream.id, "score": made.drift.score}}
 
 
 def _keep(made: Segmentation, order: Order, task: Task) -> None:
@@ -58,7 +74,6 @@ def _keep(made: Segmentation, order: Order, task: Task) -> None:
         _move(task, MASK, made.mask, media_type(made.mask.name))
     for kind, file in made.more.items():
         _move(task, kind, file.path, file.media_type)
-    task.result = _result(answer)
 
 
 def _move(task: Task, kind: str, path: Path, kind_of_media: str) -> None:
@@ -68,6 +83,11 @@ def _move(task: Task, kind: str, path: Path, kind_of_media: str) -> None:
 
 def _result(answer: Answer) -> dict[str, JsonValue]:
     """What lists and metrics say of a job, without opening its files."""
-    said = {"outcome": answer.outcome, "verdict": answer.distribution.verdict, "problem": answer.problem}
+    said = {
+        "outcome": answer.outcome,
+        "verdict": answer.distribution.verdict,
+        "problem": answer.problem,
+        "seconds": answer.manifest.timings,
+    }
     plain: dict[str, JsonValue] = to_jsonable_python(said, inf_nan_mode="strings", fallback=str)
     return plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..approximations import Approximations
 from ..backends.opening import Backend, PrecisionChoice  # noqa: TC001 - pydantic reads the annotations
 from ..bundle import Bundle
 from ..decode import read_in_child
@@ -15,13 +16,15 @@ from ..policies import EmptyPolicy, OodPolicy, Policies
 from ..predictor import Predictor
 from ..schema import Frozen
 from ..self_test import run_self_test
-from .engine import ResultFile, Segmentation
+from .drift import stream_of
+from .engine import DriftScore, ResultFile, Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ..answer import Answer
+    from ..backends import TileNetwork
     from ..errors import Refusal
     from .engine import Order, Progress
 
@@ -41,8 +44,10 @@ class EngineSettings(Frozen):
 class BundleEngine:
     """One bundle with its networks open. See ``Engine`` for the methods."""
 
-    def __init__(self, predictor: Predictor, *, provider: str) -> None:
+    def __init__(self, predictor: Predictor, *, provider: str, settings: EngineSettings) -> None:
         self._predictor = predictor
+        self._settings = settings
+        self._stream = stream_of(predictor.bundle)
         self.description = predictor.bundle.description
         self.sha256 = predictor.bundle.sha256
         self.provider = provider
@@ -54,16 +59,9 @@ class BundleEngine:
         Raises:
             Refusal: the bundle or the backend cannot be used.
         """
-        bundle = Bundle.load(path)
-        segmenter = Segmenter(
-            bundle, backend=settings.backend, precision=settings.precision, threads=settings.threads
-        )
-        for stage in segmenter.stages.values():
-            for fold in range(len(stage.member.folds)):
-                stage.network(fold)
-        policies = Policies(settings.ood, settings.empty)
-        predictor = Predictor(bundle, engine=segmenter, policies=policies, read=read_in_child)
-        return cls(predictor, provider=segmenter.provider)
+        predictor = _predictor(Bundle.load(path), settings)
+        _networks(predictor)
+        return cls(predictor, provider=_segmenter(predictor).provider, settings=settings)
 
     def self_test(self) -> None:
         """Run the golden case."""
@@ -73,7 +71,10 @@ class BundleEngine:
         self, files: Sequence[Path], *, folder: Path, order: Order, progress: Progress
     ) -> Segmentation:
         """Write with the function that ``nnunet-losses predict`` uses: the bytes are the same."""
-        predictor, case = self._predictor, Case(_CASE, tuple(files))
+        approximations = Approximations.of(order.options)
+        is_exact = approximations == Approximations()
+        predictor = self._predictor if is_exact else self._hurried(approximations)
+        case = Case(_CASE, tuple(files))
         progress("prepare", 0, 1)
         course = predictor.prepare(case, policies=predictor.policies.changed(order.options))
         progress("network", 0, 1)
@@ -83,8 +84,50 @@ class BundleEngine:
         progress("write", 0, 1)
         written = predictor.write(prediction, folder)
         more = {name: ResultFile(file, media_type(file.name)) for name, file in written.further.items()}
-        return Segmentation(written.answer, written.mask_file, more)
+        drift = self._drift(written.answer) if is_exact else None
+        return Segmentation(written.answer, written.mask_file, more, drift)
+
+    def _hurried(self, approximations: Approximations) -> Predictor:
+        """The same networks with what a request gave up for speed; the answer says so."""
+        predictor = self._predictor
+        return _predictor(
+            predictor.bundle, self._settings, approximations=approximations, networks=_networks(predictor)
+        )
+
+    def _drift(self, answer: Answer) -> DriftScore | None:
+        score = answer.distribution.statistic
+        return None if self._stream is None or score is None else DriftScore(self._stream, score)
 
     def rejection(self, refusal: Refusal) -> Answer:
         """Write the answer of a case that never became an image."""
         return self._predictor.rejection(_CASE, refusal)
+
+
+def _predictor(
+    bundle: Bundle,
+    settings: EngineSettings,
+    *,
+    approximations: Approximations = Approximations(),  # noqa: B008 - frozen
+    networks: Sequence[TileNetwork] | None = None,
+) -> Predictor:
+    return Predictor(
+        bundle,
+        backend=settings.backend,
+        precision=settings.precision,
+        threads=settings.threads,
+        approximations=approximations,
+        policies=Policies(settings.ood, settings.empty),
+        read=read_in_child,
+        networks=networks,
+    )
+
+
+def _segmenter(predictor: Predictor) -> Segmenter:
+    assert isinstance(predictor.engine, Segmenter), "none other was given"
+    return predictor.engine
+
+
+def _networks(predictor: Predictor) -> list[TileNetwork]:
+    """Open all networks; member after member."""
+    stages = _segmenter(predictor).stages.values()
+    return [stage.network(fold) for stage in stages for fold in range(len(stage.member.folds))]
