@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from nnunet_losses.serve.bundle import DESCRIPTION
+from nnunet_losses.serve.bundle_writing import put_in_place
 
 from .errors import ExportError
 
@@ -39,7 +38,7 @@ def whole_or_nothing(target: Path, *, overwrite: bool) -> Iterator[Path]:
         content = scratch / "content"
         content.mkdir()
         yield content
-        _put_in_place(content, target, scratch)
+        put_in_place(content, target, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -54,28 +53,3 @@ def _require_free(target: Path, *, overwrite: bool) -> None:
         raise ExportError(f"{target} exists and is no bundle: it is not overwritten. {remedy}")
     if not overwrite:
         raise ExportError(f"{target} exists. Pass --overwrite to replace it, or choose another name.")
-
-
-def _put_in_place(content: Path, target: Path, scratch: Path) -> None:
-    if target.suffix == ".zip":
-        write_zip(content, scratch / "archive.zip")
-        (scratch / "archive.zip").replace(target)
-        return
-    if target.exists():
-        target.rename(scratch / "replaced")
-    content.rename(target)
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, or a copy where the file system knows no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def write_zip(folder: Path, archive: Path) -> None:
-    """Write a folder's files into an archive, sorted."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            out.write(path, path.relative_to(folder).as_posix())

@@ -12,9 +12,10 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.bundle import DESCRIPTION, SUMS
+from nnunet_losses.serve.bundle_writing import link_or_copy
 from nnunet_losses.serve.schema import Parity
 
-from .bundle_files import link_or_copy, whole_or_nothing
+from .bundle_files import whole_or_nothing
 from .bundle_writer import CARD, write_description
 from .errors import ExportError
 from .parity_case import MARGIN, PREPROCESSING_TOLERANCE, CaseParity, Overlap

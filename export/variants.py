@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnunet_losses.serve.bundle import DESCRIPTION, SUMS, Bundle, file_sha256, write_sums
+from nnunet_losses.serve.bundle_writing import link_or_copy
 from nnunet_losses.serve.formats import Incomplete, find_cases, read_mask
 from nnunet_losses.serve.pipeline.segment import Segmenter
 from nnunet_losses.serve.predictor import Predictor, versions
 from nnunet_losses.serve.schema import Evidence, Precision, Variant, VariantFile
 
-from .bundle_files import link_or_copy, whole_or_nothing
+from .bundle_files import whole_or_nothing
 from .errors import ExportError, VariantRefused
 from .evidence import AGREEMENT_REQUIRED, DROP_ALLOWED, Comparison, failures
 

@@ -50,7 +50,7 @@ class FoldCases(Frozen):
     """Of which cases one fold's scores come.
 
     Attributes:
-        fold: its name; ``held_out`` where cases of no fold were ranked.
+        fold: its name; ``bundle`` where all folds together answered, whose first gives the features.
         fitted: cases that the scores were fitted to.
         ranked: cases that new ones are ranked against; of each group one.
     """

@@ -148,7 +148,7 @@ def calibrate_distribution(
     Raises:
         ValueError: for no cases to fit to, or cases of different models.
     """
-    return calibrate_folds([FoldObservations("held_out", fitted, ranked)], settings)
+    return calibrate_folds([FoldObservations("bundle", fitted, ranked)], settings)
 
 
 def calibrate_folds(

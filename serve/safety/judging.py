@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.answer import Distribution, Verdict
 
@@ -92,14 +92,21 @@ class Judge:
             limits: why what was calibrated is not quite what was run; then nothing is exact.
         """
         observations = self.examiner.observe(image, seen, segmentation)
-        found = judge(self.model, observations[: len(self.model.folds)])
+        found = judge(self.model, [observations[index] for index in self._positions()])
         reasons = [*limits, *([_KNOWN] if image.sha256 in self.known_images else [])]
-        changes = {"site": self.site, **_limited(found, reasons)}
+        changes: dict[str, Any] = {"site": self.site, **_limited(found, reasons)}
         if found.verdict not in (Verdict.IN_DISTRIBUTION, Verdict.NOT_CALIBRATED):
             grid = segmentation.seen.grid
-            fold = self.model.folds[0]
-            changes["unusual_tiles"] = unusual_tiles(fold, segmentation.features, grid, image.geometry)
+            features = segmentation.fold_features[self._positions()[0]]
+            tiles = unusual_tiles(self.model.folds[0], features, grid, image.geometry)
+            changes["unusual_tiles"] = tiles
         return found.model_copy(update=changes)
+
+    def _positions(self) -> list[int]:
+        """Which of the first member's folds each of the model's is."""
+        names = [fold.name for fold in self.examiner.description.members[0].folds]
+        ranked = [fold.fold for fold in self.model.section.folds]
+        return [names.index(name) if name in names else 0 for name in ranked]
 
 
 _KNOWN = "The image is itself one of those that it was ranked against."

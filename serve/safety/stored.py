@@ -31,7 +31,7 @@ from .scores.score import nested, unnested
 from .scores.scorer import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -79,12 +79,10 @@ class StoredCalibration:
 
     def _at_site(self, model: DistributionModel, site: SiteOverlay) -> DistributionModel:
         pools = _read_arrays(self.root / SITE_ARRAYS, site.arrays)
-        return with_site(model, site, [pools[f"pool_{index}"] for index in range(len(model.folds))])
+        return with_site(model, site, pools["pool_0"])
 
 
-def with_site(
-    model: DistributionModel, site: SiteOverlay, pools: Sequence[NDArray[Any]]
-) -> DistributionModel:
+def with_site(model: DistributionModel, site: SiteOverlay, pool: NDArray[Any]) -> DistributionModel:
     """Rank against a site's own cases in place of the calibration cases.
 
     With several folds every case of the site is scored by each of them. Ranked fold by fold it would count
@@ -97,9 +95,9 @@ def with_site(
         "learnt": site.learnt,
         "remark": remark,
         "guarantee": GuaranteeKind.CONFORMAL,
-        "folds": (model.section.folds[0].model_copy(update={"fold": site.name, "ranked": site.n}),),
+        "folds": (model.section.folds[0].model_copy(update={"ranked": site.n}),),
     }
-    first = replace(model.folds[0], pool=pools[0])
+    first = replace(model.folds[0], pool=pool)
     return DistributionModel(model.section.model_copy(update=changes), (first,))
 
 
