@@ -325,6 +325,7 @@ class Predictor:
             or any(warning.code.endswith("_unusual") for warning in course.warnings),
             candidates=self._candidates(known, made, image),
             presence=self.presence,
+            limits=self._limits(),
         )
         stated = state(ground)
         course.stage("measure")
@@ -349,12 +350,16 @@ class Predictor:
         """Say whether the image is like the known ones, where there is a calibration."""
         if self.judge is None or course.seen is None or made.seen is None:
             return Distribution()
+        distribution = self.judge.judge(image, course.seen, made, self._limits())
+        course.stage("safety")
+        return distribution
+
+    def _limits(self) -> list[str]:
+        """Why the calibration's promises hold only approximately for what this predictor does."""
         limits = [warning.message for warning in self._approximate]
         if self.calibration is not None and self.engine.precision != self.calibration.precision:
             limits.append(f"The networks ran in {self.engine.precision}, the calibration's did not.")
-        distribution = self.judge.judge(image, course.seen, made, limits)
-        course.stage("safety")
-        return distribution
+        return limits
 
     def _candidates(
         self, votes: Votes | None, made: Segmentation, image: Image

@@ -87,6 +87,7 @@ class Ground:
         is_doubtful: whether the image is so unlike the training images that an empty mask says nothing.
         candidates: of the labels; empty where the engine gives no logits.
         presence: of the calibration.
+        limits: why the calibration's promises hold only approximately for this run, in sentences.
     """
 
     image: Image
@@ -97,6 +98,7 @@ class Ground:
     is_doubtful: bool = False
     candidates: Sequence[LabelCandidates] = ()
     presence: PresenceSection | None = None
+    limits: Sequence[str] = ()
 
     @property
     def is_picture(self) -> bool:
@@ -151,7 +153,7 @@ class _Decided:
             labels=self.labels,
             policy=self._policy(),
             empty=self._empty(outcome),
-            guarantee=_guarantee(ground.presence, self.decisions),
+            guarantee=_guarantee(ground, self.decisions),
             warnings=tuple(self._warnings(outcome)),
         )
 
@@ -174,7 +176,7 @@ class _Decided:
         decision = self.decisions.get(label.name)
         changes: dict[str, Any] = {"empty": self._label_empty(label, measured)}
         if decision is not None and self.ground.presence is not None:
-            presence = _presence(decision, self.ground.presence)
+            presence = _presence(decision, self.ground.presence, self.ground.limits)
             changes |= {"presence_score": round(decision.score, 6), "presence": presence}
         return measured.model_copy(update=changes)
 
@@ -267,14 +269,14 @@ class _Decided:
         return told
 
 
-def _presence(decision: Decision, section: PresenceSection) -> PresenceAnswer:
+def _presence(decision: Decision, section: PresenceSection, limits: Sequence[str]) -> PresenceAnswer:
     known = decision.known
     return PresenceAnswer(
         decision=decision.presence,
         lower=known.lower,
         upper=known.upper,
         p=decision.p,
-        guarantee=known.guarantee,
+        guarantee=_limited(known.guarantee, limits),
         false_alarms=section.false_alarms,
         misses=section.misses,
         n_lesion_free=len(known.lesion_free),
@@ -285,20 +287,27 @@ def _presence(decision: Decision, section: PresenceSection) -> PresenceAnswer:
 _STRENGTH = ("surrogate", "approximate", "conformal")
 
 
-def _guarantee(section: PresenceSection | None, decisions: Mapping[str, Decision]) -> Guarantee:
+def _limited(kind: str, limits: Sequence[str]) -> str:
+    """What is left of a promise in a run that is not quite the calibration's."""
+    return "approximate" if limits and kind == "conformal" else kind
+
+
+def _guarantee(ground: Ground, decisions: Mapping[str, Decision]) -> Guarantee:
     """The weakest promise of all labels that were decided."""
+    section = ground.presence
     if section is None or not decisions:
         return Guarantee()
     weakest = min(
         (decision.known for decision in decisions.values()),
         key=lambda known: (_STRENGTH.index(known.guarantee), len(known.lesion_free)),
     )
+    remarks = [*filter(None, [REMARKS.get(weakest.guarantee)]), *ground.limits]
     return Guarantee(
-        kind=weakest.guarantee,
+        kind=_limited(weakest.guarantee, ground.limits),
         alpha=section.false_alarms,
         n=len(weakest.lesion_free),
         misses=section.misses,
-        remark=REMARKS.get(weakest.guarantee),
+        remark=" ".join(remarks) or None,
     )
 
 

@@ -342,3 +342,15 @@ def test_nothing_to_remove_returns_the_same_mask() -> None:
 def test_unknown_wishes_are_refused(option: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"the option {option} is '{value}'; expected one of"):
         Policies().changed({option: value})
+
+
+def test_an_approximating_run_keeps_no_exact_promise() -> None:
+    limits = ("Mirroring was left out.",)
+    stated = state(ground(mask(organ=3), {"organ": [70.0]}, presence=CALIBRATED, limits=limits))
+    assert (stated.guarantee.kind, stated.guarantee.remark) == ("approximate", "Mirroring was left out.")
+    assert stated.labels[0].presence is not None
+    assert stated.labels[0].presence.guarantee == "approximate"
+    worse = state(ground(mask(organ=3), {"organ": [70.0]}, presence=SURROGATE, limits=limits)).guarantee
+    assert worse.kind == "surrogate"
+    assert worse.remark is not None
+    assert worse.remark.endswith("Mirroring was left out.")
