@@ -19,6 +19,7 @@ from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.pipeline.segment import Segmenter
 from nnunet_losses.serve.safety.contract import check_contract
+from nnunet_losses.serve.safety.scores.observation import observe_image
 from nnunet_losses.serve.safety.scores.observing import observe
 from nnunet_losses.serve.stress.suite import CORRUPTIONS, Family
 
@@ -28,7 +29,8 @@ from .sources import Item, Looked, items
 if TYPE_CHECKING:
     from nnunet_losses.serve.image import Image
 
-SAVE_EVERY = 40
+SAVE_EVERY = 20
+MOST_TILES = 64
 
 
 def look(segmenter: Segmenter, item: Item) -> Looked:
@@ -46,7 +48,13 @@ def look(segmenter: Segmenter, item: Item) -> Looked:
 
 
 def seen(segmenter: Segmenter, image: Image) -> Seen | None:
-    """What the scores and the baselines get to see; None where the pipeline cannot run."""
+    """What the scores and the baselines get to see; None where the pipeline cannot run.
+
+    An image whose header makes it enormous is left to the scores of the image alone: the network would take
+    hours. For ours that is less than what they get to see in truth.
+    """
+    if segmenter.first.steps(image.shape, image.spacing) > MOST_TILES:
+        return Seen(observe_image(image), {}, {})
     try:
         preprocessed = segmenter.preprocess(image)
         votes = segmenter.vote(image, prepared=preprocessed)

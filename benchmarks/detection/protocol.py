@@ -9,7 +9,8 @@ the hippocampi as it is.
 
 **Score.** Ours is the statistic behind the verdict, the largest robust z over pool and case
 (``conformal.combined``); infinite where the contract refuses the image. Baselines have no contract: they get
-every image that the pipeline can run at all, and are given what it cannot run as detected.
+every image that the pipeline can run at all, and are given what it cannot run as detected. So they are what
+would make the network run on more than 64 tiles, by a wrong spacing; ours get the image's own scores there.
 
 **Figures.** AUROC, and the false-positive rate at 95 % sensitivity (FPR95), strange being the positive class;
 of each cell, which is one damage in one strength. A mean over the suite is a mean over cells.
