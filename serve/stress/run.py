@@ -79,11 +79,18 @@ class StressTest:
             try:
                 if not isinstance(case, Case):
                     raise case.refusal
-                image = read_image(case.files, reader=self.description.reader, limits=self.predictor.limits)
+                image = self._read(case)
             except Refusal as refusal:
                 self.unreadable.append((case.name, refusal))
                 continue
             yield case.name, image
+
+    def _read(self, case: Case) -> Image:
+        """As the predictor would read it, did it not read from memory."""
+        predictor, reader = self.predictor, self.description.reader
+        return read_image(
+            case.files, reader=reader, limits=predictor.limits, orientation=predictor.orientation
+        )
 
     def _shower(self, painter: Painter | None) -> Callable[[Trial, Image, NDArray[Any] | None], None]:
         def show(trial: Trial, image: Image, mask: NDArray[Any] | None) -> None:

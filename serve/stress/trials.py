@@ -13,23 +13,28 @@ import numpy as np
 from nnunet_losses.serve.answer import Outcome, Verdict
 from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.formats import Case
+from nnunet_losses.serve.pipeline.preprocess import resampled_shape
+from nnunet_losses.serve.safety.contract import check_contract
+from nnunet_losses.serve.safety.memory import tile_count
+from nnunet_losses.serve.safety.scores.observation import observe_image
+from nnunet_losses.serve.safety.verdict import judge
 
 from .suite import Corruption, Family, damages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
-    from nnunet_losses.serve.answer import Answer
-    from nnunet_losses.serve.formats import Limits
+    from nnunet_losses.serve.answer import Answer, Distribution
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.predictor import Prediction, Predictor
-    from nnunet_losses.serve.schema import Reader
 
     Show = Callable[["Trial", Image, NDArray[Any] | None], None]
     Progress = Callable[[int, int, str], None]
 
+MOST_TIMES = 30  # as many tiles as the undamaged image has; a wrong spacing may make a thousand times as many
+NOT_RUN = "(Judged by the image alone: the network would take many times as long as usual.)"
 WITHOUT_TRUTH = (Family.CONTENT, Family.CONTRACT)  # no mask is right for what is no image of the kind
 
 
@@ -85,7 +90,7 @@ class Memory:
         self._image = image
         return Case(name, (Path(name),))
 
-    def __call__(self, files: Sequence[Path], reader: Reader, limits: Limits) -> Image:  # noqa: ARG002 - a reader's signature
+    def __call__(self, *_files: Any, **_how: Any) -> Image:
         """The image that was put in last."""
         assert self._image is not None, "put in before"
         return self._image
@@ -129,6 +134,9 @@ class Bench:
         for done, (corruption, severity) in enumerate(planned, 1):
             progress(done, len(planned) + 1, f"{name}: {corruption.title}")
             damaged, start = corruption.apply(image, severity, case=name), perf_counter()
+            if self._tiles(damaged) > MOST_TIMES * self._tiles(image):
+                yield self._by_image_alone(name, (corruption, severity), damaged, start)
+                continue
             try:
                 prediction = self.predictor.predict(self.memory.case(name, damaged))
             except Refusal as refusal:
@@ -158,6 +166,33 @@ class Bench:
             self.show(trial, image, prediction.mask)
         return trial
 
+    def _tiles(self, image: Image) -> int:
+        """How many tiles the networks would look at."""
+        members = self.predictor.bundle.description.members
+        return sum(tile_count(resampled_shape(image.shape, image.spacing, one), one) for one in members)
+
+    def _by_image_alone(self, name: str, damage: tuple[Corruption, int], image: Image, start: float) -> Trial:
+        """Contract, and the scores that need no network: it would take many times as long as usual.
+
+        Scores that are missing count as nothing strange; with them the bundle notices this or more.
+        """
+        predictor, (corruption, severity) = self.predictor, damage
+        p = None
+        try:
+            check_contract(image, predictor.bundle.description, memory_bytes=predictor.limits.memory_bytes)
+            finding, reason = Finding.UNNOTICED, ""
+            if predictor.judge is not None:
+                distribution = judge(predictor.judge.model, [observe_image(image)])
+                finding, reason = told_by(distribution)
+                p = distribution.p
+        except Refusal as refusal:
+            finding, reason = Finding.REFUSED, refusal.detail
+        reason = f"{reason} {NOT_RUN}".strip()
+        trial = Trial(name, corruption.key, severity, finding, reason, p, None, perf_counter() - start)
+        if self.show is not None:
+            self.show(trial, image, None)
+        return trial
+
     def _failed(
         self, name: str, damage: tuple[Corruption, int], image: Image, refusal: Refusal, start: float
     ) -> Trial:
@@ -171,13 +206,17 @@ class Bench:
 
 def found(answer: Answer) -> tuple[Finding, str]:
     """What an answer says of its image, and why, in one sentence."""
-    evidence = answer.distribution.evidence
-    reason = evidence[0].message if evidence else ""
     if answer.outcome is Outcome.REJECTED:
-        return Finding.REFUSED, reason if answer.problem is None else answer.problem.detail
-    if answer.distribution.verdict is Verdict.OUT_OF_DISTRIBUTION:
+        return Finding.REFUSED, "" if answer.problem is None else answer.problem.detail
+    return told_by(answer.distribution)
+
+
+def told_by(distribution: Distribution) -> tuple[Finding, str]:
+    """What a verdict means here, and its main evidence."""
+    reason = distribution.evidence[0].message if distribution.evidence else ""
+    if distribution.verdict is Verdict.OUT_OF_DISTRIBUTION:
         return Finding.OUT_OF_DISTRIBUTION, reason
-    if answer.distribution.verdict is Verdict.SUSPICIOUS:
+    if distribution.verdict is Verdict.SUSPICIOUS:
         return Finding.SUSPICIOUS, reason
     return Finding.UNNOTICED, ""
 
