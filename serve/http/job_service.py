@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anyio.to_thread import run_sync
 
+from nnunet_losses.serve.jobs.drift import drift_states
 from nnunet_losses.serve.jobs.errors import JobRefusal
 from nnunet_losses.serve.jobs.ground import Ground
 from nnunet_losses.serve.jobs.ledger import new_token, unknown_job
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from nnunet_losses.serve.jobs.artifacts import Staging
+    from nnunet_losses.serve.jobs.drift import DriftState
     from nnunet_losses.serve.jobs.records import Admission, Job
     from nnunet_losses.serve.workers.engine import Order
     from nnunet_losses.serve.workers.predictors import Predictors
@@ -119,6 +121,18 @@ class JobService:
     def is_ready(self) -> bool:
         """Whether every model has passed its self-test, and jobs are taken."""
         return not self.is_draining and self.catalogue.is_ready and self._predictors.capacity() > 0
+
+    async def drift(self) -> tuple[DriftState, ...]:
+        """Read all streams of served cases; none where the database does not answer."""
+        try:
+            return await run_sync(self._drift)
+        except JobRefusal as refusal:
+            log_event("drift.storage", level=logging.WARNING, code=refusal.code.value)
+            return ()
+
+    def _drift(self) -> tuple[DriftState, ...]:
+        with self.ground.database.reading() as connection:
+            return drift_states(connection)
 
     async def reload(self, key: str) -> None:
         """See ``Predictors.reload``."""

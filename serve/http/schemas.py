@@ -4,8 +4,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from nnunet_losses.serve.jobs.drift import DriftState
 from nnunet_losses.serve.schema import Label, Normalization, Parity
-from nnunet_losses.serve.workers.reports import ModelFailure, ModelReport, ModelState
+from nnunet_losses.serve.workers.reports import CalibrationFacts, ModelFailure, ModelReport, ModelState
 
 from .channels import part_names
 
@@ -28,6 +29,10 @@ class ModelSummary(BaseModel):
     failure: ModelFailure | None = None
     sha256: str | None = None
     provider: str | None = None  # what the network really runs on
+    precision: str | None = None  # with which it computes
+    variants: tuple[str, ...] = ()  # reduced precisions that the bundle holds the proof of
+    calibration: CalibrationFacts | None = None  # what is known of its answers
+    drift: DriftState | None = None  # whether the served cases are still like the calibration's
     dimension: int | None = None  # of the network's patch: 2 or 3
     file_ending: str | None = None
     parts: tuple[str, ...] = ()  # names of the file parts that POST /v1/segment expects
@@ -36,14 +41,18 @@ class ModelSummary(BaseModel):
     parity: Parity | None = None
 
     @classmethod
-    def of(cls, model: ModelReport, *, aliases: tuple[str, ...] = ()) -> Self:
-        """Summarise a model in its present state."""
+    def of(
+        cls, model: ModelReport, *, aliases: tuple[str, ...] = (), drift: tuple[DriftState, ...] = ()
+    ) -> Self:
+        """Summarise a model in its present state; of all streams, the newest of its bundle is its own."""
+        own = [state for state in drift if state.bundle_sha256 == model.sha256]
         return cls(
             name=model.name,
             version=model.version,
             aliases=aliases,
             state=model.state,
             failure=model.failure,
+            drift=own[-1] if own else None,
             **_bundle_facts(model),
         )
 
@@ -73,6 +82,37 @@ class ServerMetadata(BaseModel):
     name: str
     version: str
     extensions: tuple[str, ...]
+
+
+class TensorMetadata(BaseModel):
+    """Open Inference Protocol: one tensor of the network; -1 stands for any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelMetadata(BaseModel):
+    """Open Inference Protocol, model metadata."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str = "nnunet-losses_bundle"
+    inputs: tuple[TensorMetadata, ...] = ()
+    outputs: tuple[TensorMetadata, ...] = ()
+
+    @classmethod
+    def of(cls, model: ModelReport, *, versions: tuple[str, ...]) -> Self:
+        """Describe the patch network of a model's first member, once the bundle is read."""
+        description = model.description
+        if description is None:
+            return cls(name=model.name, versions=versions)
+        patch = description.members[0].tiling.patch_size
+        tiles, logits = (
+            TensorMetadata(name=name, datatype="FP32", shape=(-1, channels, *patch))
+            for name, channels in (("tiles", len(description.channel_names)), ("logits", description.heads))
+        )
+        return cls(name=model.name, versions=versions, inputs=(tiles,), outputs=(logits,))
 
 
 class Live(BaseModel):
@@ -115,6 +155,9 @@ def _bundle_facts(model: ModelReport) -> dict[str, Any]:
     return {
         "sha256": model.sha256,
         "provider": model.provider,
+        "precision": model.precision,
+        "variants": tuple(variant.precision.value for variant in description.variants),
+        "calibration": model.calibration,
         "dimension": description.dimension,
         "file_ending": description.file_ending,
         "parts": part_names(description),

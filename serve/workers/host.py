@@ -156,6 +156,8 @@ def _described(report: ModelReport, engine: Engine, state: ModelState) -> ModelR
         "description": engine.description,
         "sha256": engine.sha256,
         "provider": engine.provider,
+        "precision": getattr(engine, "precision", None),  # engines of tests need not know
+        "calibration": getattr(engine, "calibration", None),
     }
     return report.model_copy(update={**known, "state": state, "failure": None})
 

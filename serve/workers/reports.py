@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from ..safety.calibration import Levels  # noqa: TC001 - pydantic reads the annotations
+from ..safety.learnt import LearntContract  # noqa: TC001
 from ..schema import Frozen, ModelDescription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ..safety.stored import StoredCalibration
 
 
 class ModelState(StrEnum):
@@ -34,6 +38,48 @@ class ModelFailure(Frozen):
     remedy: str
 
 
+class CalibrationFacts(Frozen):
+    """What is known of a model's answers.
+
+    Attributes:
+        created: when, ISO 8601.
+        guarantee: what the levels of the verdict promise.
+        n: cases that new ones are ranked against.
+        levels: shares of usual cases that may be called strange by mistake.
+        site: name of the site whose own cases are ranked against.
+        presence, quality: whether presence of labels and expected Dice were calibrated.
+        contract: what the known cases look like.
+    """
+
+    created: str
+    guarantee: str | None = None
+    n: int = 0
+    levels: Levels | None = None
+    site: str | None = None
+    presence: bool = False
+    quality: bool = False
+    contract: LearntContract | None = None
+
+    @classmethod
+    def of(cls, stored: StoredCalibration | None) -> Self | None:
+        """Summarise a bundle's calibration; None where there is none."""
+        if stored is None:
+            return None
+        calibration, site = stored.calibration, stored.site
+        section = calibration.distribution
+        ranked = section if site is None else site
+        return cls(
+            created=calibration.created,
+            guarantee=None if section is None else section.guarantee.value,
+            n=0 if ranked is None else ranked.n,
+            levels=None if section is None else section.levels,
+            site=None if site is None else site.name,
+            presence=calibration.presence is not None,
+            quality=calibration.quality is not None,
+            contract=None if ranked is None else ranked.learnt,
+        )
+
+
 class ModelReport(Frozen):
     """One model in one worker, or in all of them.
 
@@ -42,7 +88,8 @@ class ModelReport(Frozen):
         name: the bundle's name for it; until that is read, the label.
         version: what follows the ``@`` in the label; None where there is none.
         state, failure: how far it is, and why it is not served.
-        description, sha256, provider: of the opened bundle.
+        description, sha256, provider, precision: of the opened bundle.
+        calibration: of the bundle, if it has one.
     """
 
     label: str
@@ -53,6 +100,8 @@ class ModelReport(Frozen):
     description: ModelDescription | None = None
     sha256: str | None = None
     provider: str | None = None
+    precision: str | None = None
+    calibration: CalibrationFacts | None = None
 
     @property
     def key(self) -> str:

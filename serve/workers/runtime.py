@@ -18,6 +18,7 @@ from ..schema import Frozen
 from ..self_test import run_self_test
 from .drift import stream_of
 from .engine import DriftScore, ResultFile, Segmentation
+from .reports import CalibrationFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,8 @@ class BundleEngine:
         self.description = predictor.bundle.description
         self.sha256 = predictor.bundle.sha256
         self.provider = provider
+        self.precision = _segmenter(predictor).precision
+        self.calibration = CalibrationFacts.of(predictor.bundle.calibration)
 
     @classmethod
     def open(cls, path: Path, settings: EngineSettings) -> BundleEngine:

@@ -7,10 +7,11 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
+from ..catalogue import Catalogue
 from ..dependencies import CatalogueDep, JobsDep, SettingsDep
 from ..openapi import problems
 from ..problems import ServiceCode, ServiceProblem
-from ..schemas import Live, ModelProgress, ModelReady, Ready, ServerMetadata
+from ..schemas import Live, ModelMetadata, ModelProgress, ModelReady, Ready, ServerMetadata
 
 router = APIRouter(tags=["health"])
 
@@ -48,6 +49,34 @@ async def ready(jobs: JobsDep, settings: SettingsDep) -> Ready:
 @router.get("/v2/models/{model}/ready", responses=problems(404, 503))
 async def model_ready(model: str, catalogue: CatalogueDep) -> ModelReady:
     """200 once this model has passed its golden self-test."""
-    served = catalogue.get(model)
+    return _ready(model, catalogue)
+
+
+@router.get("/v2/models/{model}/versions/{version}/ready", responses=problems(404, 503))
+async def version_ready(model: str, version: str, catalogue: CatalogueDep) -> ModelReady:
+    """The same of one version."""
+    return _ready(f"{model}@{version}", catalogue)
+
+
+def _ready(name: str, catalogue: Catalogue) -> ModelReady:
+    served = catalogue.get(name)
     catalogue.require_ready(served)
     return ModelReady(name=served.key)
+
+
+@router.get("/v2/models/{model}", responses=problems(404, 503))
+async def model_metadata(model: str, catalogue: CatalogueDep) -> ModelMetadata:
+    """Versions of a model, and the tensors of its patch network. They are for information, see /v2."""
+    return _metadata(model, catalogue)
+
+
+@router.get("/v2/models/{model}/versions/{version}", responses=problems(404, 503))
+async def version_metadata(model: str, version: str, catalogue: CatalogueDep) -> ModelMetadata:
+    """The same of one version."""
+    return _metadata(f"{model}@{version}", catalogue)
+
+
+def _metadata(name: str, catalogue: Catalogue) -> ModelMetadata:
+    served = catalogue.get(name)
+    found = [report.version for report in catalogue if report.name == served.name]
+    return ModelMetadata.of(served, versions=tuple(sorted(version for version in found if version)))

@@ -6,6 +6,7 @@ from nnunet_losses.serve.errors import Refusal
 
 from ..catalogue import Catalogue
 from ..dependencies import CatalogueDep, JobsDep, SettingsDep
+from ..job_service import JobService
 from ..openapi import problems
 from ..problems import ServiceCode, ServiceProblem
 from ..schemas import ModelList, ModelSummary
@@ -14,17 +15,20 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("")
-async def list_models(catalogue: CatalogueDep) -> ModelList:
+async def list_models(catalogue: CatalogueDep, jobs: JobsDep) -> ModelList:
     """Every model with its state, its channels and labels, and the proof that came with it."""
+    drift = await jobs.drift()
     return ModelList(
-        models=tuple(ModelSummary.of(model, aliases=catalogue.aliases_of(model)) for model in catalogue)
+        models=tuple(
+            ModelSummary.of(model, aliases=catalogue.aliases_of(model), drift=drift) for model in catalogue
+        )
     )
 
 
 @router.get("/{model}", responses=problems(404, 503))
-async def show_model(model: str, catalogue: CatalogueDep) -> ModelSummary:
+async def show_model(model: str, catalogue: CatalogueDep, jobs: JobsDep) -> ModelSummary:
     """One model, by its name (the newest version), by name@version or by an alias."""
-    return _summary(model, catalogue)
+    return await _summary(model, catalogue, jobs)
 
 
 @router.post("/{model}/reload", responses=problems(403, 404, 409, 503))
@@ -49,9 +53,9 @@ async def reload_model(model: str, jobs: JobsDep, settings: SettingsDep) -> Mode
             remedy=refusal.remedy,
             reason={"code": refusal.code, "detail": refusal.detail, "remedy": refusal.remedy},
         ) from refusal
-    return _summary(key, jobs.catalogue)
+    return await _summary(key, jobs.catalogue, jobs)
 
 
-def _summary(name: str, catalogue: Catalogue) -> ModelSummary:
+async def _summary(name: str, catalogue: Catalogue, jobs: JobService) -> ModelSummary:
     found = catalogue.get(name)
-    return ModelSummary.of(found, aliases=catalogue.aliases_of(found))
+    return ModelSummary.of(found, aliases=catalogue.aliases_of(found), drift=await jobs.drift())

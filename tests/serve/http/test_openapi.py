@@ -26,7 +26,10 @@ def test_it_is_valid_and_complete(service: Service) -> None:
         "/v2": {"get"},
         "/v2/health/live": {"get"},
         "/v2/health/ready": {"get"},
+        "/v2/models/{model}": {"get"},
         "/v2/models/{model}/ready": {"get"},
+        "/v2/models/{model}/versions/{version}": {"get"},
+        "/v2/models/{model}/versions/{version}/ready": {"get"},
     }
 
 
