@@ -11,7 +11,7 @@ export nnUNet_def_n_proc ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types package bench docs-losses format clean
+.PHONY: help setup demo test check lint types package bench docs-losses openapi format clean
 
 help:
 	@echo "make demo    phantom data, training, export, proof, service, overview (about 10 minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make check   lint, types, wheel contents, import arrows"
 	@echo "make bench   speed of the losses and of the runtime, beside their peers"
 	@echo "make docs-losses  measure every loss and write docs/losses (2 minutes)"
+	@echo "make openapi  write the description of the service, docs/openapi.json"
 	@echo "make format  rewrite the code in the house style"
 
 setup: $(READY)
@@ -56,6 +57,9 @@ bench: $(READY)
 
 docs-losses: $(READY)
 	$(BIN)/python -m tools.loss_pages
+
+openapi: $(READY)
+	$(BIN)/python -m tools.openapi
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

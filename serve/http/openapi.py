@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from nnunet_losses.serve.answer import Answer
 from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
 
+from .openapi_details import complete
 from .problems import MEDIA_TYPE
 from .schemas import ProblemDetails
 
@@ -69,17 +70,27 @@ SEGMENT_REPLY: dict[int | str, dict[str, Any]] = {
 }
 
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One server-sent event; `data` is JSON. `done`, the last one, holds the job's status.",
+    "properties": {
+        "event": {"type": "string", "enum": ["state", "progress", "cancel_requested", "done"]},
+        "data": {"type": "string"},
+        "id": {"type": "string", "description": "Number of the event, for Last-Event-ID."},
+        "retry": {"type": "integer"},
+    },
+}
 EVENTS_REPLY: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events until `done`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The client has all events."},
 }
 
 FILE_REPLY: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": _BINARY}}},
-    206: {"description": "A part of it.", "content": {"application/octet-stream": {"schema": _BINARY}}},
+    200: {"description": "The file.", "content": {"*/*": {"schema": {}}}},
+    206: {"description": "A part of it.", "content": {"*/*": {"schema": {}}}},
     304: {"description": "The client has it."},
     416: {"description": "The file has no such part."},
 }
@@ -114,6 +125,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     _drop_framework_errors(document)
     document["components"]["schemas"].update(definitions["$defs"])
+    complete(document)
     return document
 
 
