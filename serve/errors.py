@@ -48,6 +48,10 @@ class Code(StrEnum):
     OUTPUT_UNKNOWN = "output.unknown"
     OUTPUT_IMPOSSIBLE = "output.impossible"
     OUTPUT_NOT_INSTALLED = "output.not_installed"
+    # an archive of images elsewhere
+    DICOMWEB_NOT_ALLOWED = "dicomweb.not_allowed"
+    DICOMWEB_UNREACHABLE = "dicomweb.unreachable"
+    DICOMWEB_REFUSED = "dicomweb.refused"
     # bundles and engines
     BUNDLE_UNREADABLE = "bundle.unreadable"
     BUNDLE_UNSUPPORTED = "bundle.unsupported"

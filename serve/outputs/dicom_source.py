@@ -75,7 +75,7 @@ def patient_and_study(series: Series) -> Dataset:
     source = _dataset(series.common)
     made = pydicom.Dataset()
     for keyword in OF_THE_PATIENT_AND_STUDY:
-        if keyword in source:
+        if keyword in source and (source[keyword].value or keyword in REQUIRED):
             made[keyword] = source[keyword]
         elif keyword in REQUIRED:
             setattr(made, keyword, "")
