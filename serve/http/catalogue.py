@@ -123,7 +123,7 @@ class Catalogue:
         meant = self._aliases.get(name, name)
         exact = [report for report in self if report.key == meant]
         versions = [report for report in self if report.name == meant]
-        return (exact or sorted(versions, key=_age, reverse=True) or [None])[0]
+        return next(iter(exact), None) or max(versions, key=_age, default=None)
 
     def _names(self) -> list[str]:
         return [report.key for report in self] + sorted(self._aliases)

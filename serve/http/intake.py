@@ -11,6 +11,7 @@ from nnunet_losses.serve.answer import Answer, Manifest, Outcome
 from nnunet_losses.serve.approximations import OPTIONS as APPROXIMATIONS
 from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.outputs import OutputKind, check_kinds
 from nnunet_losses.serve.policies import Policies
 from nnunet_losses.serve.predictor import problem_of, versions
 from nnunet_losses.serve.workers.engine import ANSWER, MASK, InputFile, Order
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _NOT_DISPLAYED = re.compile(r"[^\w .+-]+")
-OUTPUTS = (MASK, ANSWER)
+DEFAULT_OUTPUTS = (MASK, ANSWER)
 
 
 async def accept_job(
@@ -112,21 +113,23 @@ def parse_outputs(text: str) -> tuple[str, ...]:
     """Read the kinds of artifacts that a request asks for; by default mask and answer.
 
     Raises:
-        Refusal: there is no such kind (``output.unknown``).
+        Refusal: there is no such kind (``output.unknown``), or its library is not installed.
 
     Example:
         >>> parse_outputs("mask, answer"), parse_outputs("")
         (('mask', 'answer'), ('mask', 'answer'))
     """
-    kinds = tuple(dict.fromkeys(kind for word in text.split(",") if (kind := word.strip().lower())))
-    if all(kind in OUTPUTS for kind in kinds):
-        return kinds or OUTPUTS
-    raise Refusal(
-        Code.OUTPUT_UNKNOWN,
-        "The field `outputs` names a kind that is not known.",
-        remedy=f"Choose some of: {', '.join(OUTPUTS)}, with commas between.",
-        expected=list(OUTPUTS),
-    )
+    kinds = dict.fromkeys(kind for word in text.split(",") if (kind := word.strip().lower()))
+    known = {ANSWER, *(kind.value for kind in OutputKind)}
+    if not known.issuperset(kinds):
+        raise Refusal(
+            Code.OUTPUT_UNKNOWN,
+            "The field `outputs` names a kind that is not known.",
+            remedy=f"Choose some of {', '.join(sorted(known))}, with commas between.",
+            expected=sorted(known),
+        )
+    check_kinds(kind for kind in kinds if kind != ANSWER)
+    return tuple(kinds) or DEFAULT_OUTPUTS
 
 
 def _rejection(refusal: Refusal, *, case: str, model: ModelReport) -> Rejection:

@@ -68,13 +68,12 @@ class JobService:
             JobRefusal: the database cannot be used.
         """
         limits = self._settings.queue_limits(retry_after=self._settings.retry_after)
-        url = self._settings.database_url
+        secret = self._settings.database_url
+        url = None if secret is None else secret.get_secret_value()
         with data_folder(self._settings) as folder:
-            self._ground = await run_sync(
-                lambda: Ground.open(folder, url=url and url.get_secret_value(), limits=limits)
-            )
+            self._ground = await run_sync(lambda: Ground.open(folder, url=url, limits=limits))
             self._changes.open()
-            self._predictors.start(self._ground, self._changes.announce)
+            self._predictors.start(self.ground, self._changes.announce)
             keeper = asyncio.create_task(self._keep_house())
             try:
                 yield
@@ -84,7 +83,7 @@ class JobService:
                 await run_sync(lambda: self._predictors.stop(grace=0))
                 await asyncio.gather(*self._dropping, return_exceptions=True)
                 self._changes.close()
-                self._ground.close()
+                self.ground.close()
 
     def drain(self) -> None:
         """Take no more jobs, and wait until running ones are done or the grace is over. From a thread."""

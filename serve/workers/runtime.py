@@ -16,6 +16,7 @@ from ..policies import EmptyPolicy, OodPolicy, Policies
 from ..predictor import Predictor
 from ..schema import Frozen
 from ..self_test import run_self_test
+from .converting import Converter
 from .drift import stream_of
 from .engine import DriftScore, ResultFile, Segmentation
 from .reports import CalibrationFacts
@@ -83,10 +84,12 @@ class BundleEngine:
         progress("network", 0, 1)
         predictor.infer(course, progress=partial(progress, "network"))
         progress("conclude", 0, 1)
+        converter = Converter(order, course.found, self.description)
         prediction = predictor.conclude(course)
         progress("write", 0, 1)
         written = predictor.write(prediction, folder)
         more = {name: ResultFile(file, media_type(file.name)) for name, file in written.further.items()}
+        more |= converter.write(prediction, written.answer, folder)
         drift = self._drift(written.answer) if is_exact else None
         return Segmentation(written.answer, written.mask_file, more, drift)
 

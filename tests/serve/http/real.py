@@ -19,11 +19,16 @@ from ...conftest import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Python runs this in every process of the server. None in sys.modules makes every import of the name fail.
+# Python runs this in every process of the server.
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "nnunetv2", "skimage"):
-    sys.modules[name] = None
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "nnunetv2", "skimage"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
 """
 COMMAND = "from nnunet_losses.cli import main; main()"
 

@@ -146,7 +146,10 @@ def test_health_answers_while_a_prediction_runs(tmp_path, gate: Gate) -> None:
 
 def test_one_runs_some_wait_and_the_rest_is_sent_away(tmp_path, gate: Gate) -> None:
     with serving(FakeEngine(act=gate), folder=tmp_path, max_queued=2, retry_after=7) as service:
-        with in_background(service.segment, times=3) as replies:
+        with ThreadPoolExecutor(3) as pool:
+            replies = [pool.submit(service.segment)]
+            wait_for(lambda: gate.running == 1)
+            replies += [pool.submit(service.segment) for _ in range(2)]
             wait_for(lambda: service.unfinished() == 3)
             for _ in range(3):
                 response = service.segment()

@@ -1,0 +1,90 @@
+"""A worker process without a network: ``python -m tests.serve.service.worker FD``, started by a Supervisor.
+
+The "bundle" is a text file. The input file is JSON that says what happens over it: ``tiles`` of ``seconds``
+each, ``hang`` for ever (as often as it says), ``oom`` and ``full`` as the machine would raise them. Who hangs
+leaves a file ``hangs-PID`` in the folder SIGNS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.serve.answer import Answer, LabelAnswer, Manifest, Outcome
+from nnunet_losses.serve.errors import Code, Refusal
+from nnunet_losses.serve.workers.engine import Segmentation
+from nnunet_losses.serve.workers.process import main
+
+from ..http.fakes import description
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnunet_losses.serve.workers.engine import Order, Progress
+    from nnunet_losses.serve.workers.plan import WorkerPlan
+
+
+class Steered:
+    """An engine that does what its input says."""
+
+    provider = "FakeProvider"
+
+    def __init__(self, path: Path, plan: WorkerPlan) -> None:
+        self._text = path.read_text()
+        if "corrupt" in self._text:
+            raise Refusal(Code.BUNDLE_HASH_MISMATCH, "fold_0.onnx was changed.", remedy="Fetch it again.")
+        self.description = description(channels=("T1",))
+        self.sha256 = hashlib.sha256(self._text.encode()).hexdigest()
+
+    def self_test(self) -> None:
+        if "wrong" in self._text:
+            raise Refusal(Code.BUNDLE_SELF_TEST_FAILED, "Logits differ by 0.3.", remedy="Export it again.")
+
+    def segment(
+        self, files: Sequence[Path], *, folder: Path, order: Order, progress: Progress
+    ) -> Segmentation:
+        content = files[0].read_bytes()
+        wish = json.loads(content)
+        mask = folder / "mask.nii.gz"
+        with mask.open("wb") as file:
+            for tile in range(wish.get("tiles", 2)):
+                progress("network", tile, wish.get("tiles", 2))
+                file.write(hashlib.sha256(content).digest())
+                time.sleep(wish.get("seconds", 0.001))
+                if tile == 1:
+                    _misbehave(wish, order, progress)
+        label = LabelAnswer(name="lesion", present=True, voxels=3, volume_ml=0.003, components=1)
+        manifest = Manifest(model="brain", bundle_sha256=self.sha256, input_sha256="00", versions={})
+        return Segmentation(
+            Answer(case="", outcome=Outcome.SEGMENTED, labels=(label,), manifest=manifest), mask
+        )
+
+    def rejection(self, refusal: Refusal) -> Answer:
+        raise NotImplementedError from refusal
+
+
+def _misbehave(wish: dict[str, Any], order: Order, progress: Progress) -> None:
+    if wish.get("oom"):  # in the words of ONNX Runtime
+        raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory")
+    if wish.get("full"):  # the kernel refuses to let any file grow; SQLite's are short writes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+        try:
+            Path(os.environ["SIGNS"], "big").write_bytes(b"x" * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    signs = Path(os.environ["SIGNS"])
+    if len(list(signs.glob(f"{order.case}-*"))) < wish.get("hang", 0):
+        (signs / f"{order.case}-{os.getpid()}").touch()
+        while True:
+            progress("network", 1, 2)
+            time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), opened=Steered)
