@@ -12,13 +12,13 @@ from nnunet_losses.serve.approximations import OPTIONS as APPROXIMATIONS
 from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.outputs import OutputKind, check_kinds
-from nnunet_losses.serve.policies import Policies
+from nnunet_losses.serve.policies import OPTIONS, Policies
 from nnunet_losses.serve.predictor import problem_of, versions
 from nnunet_losses.serve.workers.engine import ANSWER, MASK, InputFile, Order
 
 from .channels import assign_files
 from .handlers import Rejection, note
-from .parts import OPTIONS, invalid
+from .parts import invalid
 from .problems import ServiceCode, ServiceProblem
 from .uploads import receive_upload
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.answer import Answer, Distribution
     from nnunet_losses.serve.image import Image
-    from nnunet_losses.serve.predictor import Prediction, Predictor
+    from nnunet_losses.serve.predictor import Predictor
+    from nnunet_losses.serve.result_files import Prediction
 
     Show = Callable[["Trial", Image, NDArray[Any] | None], None]
     Progress = Callable[[int, int, str], None]
