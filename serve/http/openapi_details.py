@@ -26,7 +26,7 @@ _GATE = MappingProxyType(
         "431": "The headers are too large.",
     }
 )
-_JOB_STATUS = {
+_JOB_STATUS: dict[str, Any] = {
     "id": _JOB,
     "state": "running",
     "model": "hippocampus",
