@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_jsonable_python
 
+from ..backends.onnxruntime_network import is_out_of_memory
+from ..errors import Code, Refusal
 from ..jobs.drift import register
 from ..media import media_type
 from .engine import ANSWER, MASK, Order
@@ -50,7 +52,12 @@ class JobRunner:
         token = task.job.input_folder
         assert token is not None, "the service gives every job its files"
         files = [self._inputs.folder(token) / file.name for file in order.files]
-        made = engine.segment(files, folder=task.output.scratch(), order=order, progress=task.progress)
+        try:
+            made = engine.segment(files, folder=task.output.scratch(), order=order, progress=task.progress)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory() from error
+            raise
         _keep(made, order, task)
         task.result = _result(made.answer) | self._drift(made)
 
@@ -63,6 +70,14 @@ class JobRunner:
             register(self._database, stream)
             self._streams.add(stream.id)
         return {"drift": {"stream": stream.id, "score": made.drift.score}}
+
+
+def _out_of_memory() -> Refusal:
+    return Refusal(
+        Code.BACKEND_FAILED,
+        "The device's memory was not enough for this image.",
+        remedy="Crop the image to the region of interest, or ask the operator for a device with more memory.",
+    )
 
 
 def _keep(made: Segmentation, order: Order, task: Task) -> None:

@@ -53,7 +53,7 @@ def test_without_a_worker_the_server_is_live_but_not_ready(client: Client) -> No
 
 def test_a_gpu_without_memory_fails_the_job_not_the_worker(client: Client) -> None:
     first, second = client.ended(client.submit(oom=True)), client.ended(client.submit())
-    assert (first["state"], first["problem"]["code"]) == ("failed", "job.internal")
+    assert (first["state"], first["problem"]["code"]) == ("failed", "backend.failed")
     assert (second["state"], second["attempt"]) == ("succeeded", 1)
 
 
