@@ -80,14 +80,14 @@ class _Grid:
         box: slices of the image, in this axis order.
         forward: the image's axes in this order.
         spacing: millimetres, in this order.
-        is_flat: whether there is one slice only.
+        plane: axes along which a component has an extent: of a single slice the two in its plane.
     """
 
     votes: Sequence[Vote]
     box: tuple[slice, ...]
     forward: tuple[int, ...]
     spacing: tuple[float, ...]
-    is_flat: bool
+    plane: tuple[int, ...]
 
     def part(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Cut a volume (z, y, x) of the image."""
@@ -126,7 +126,8 @@ def candidates(
     forward = found.frame.forward
     votes = [vote.on_host().turned(forward) for vote in found.votes.values()]
     turned = tuple(float(spacing[axis]) for axis in forward)
-    grid = _Grid(votes, found.frame.box, forward, turned, is_flat=1 in mask.shape)
+    extended = tuple(index for index, axis in enumerate(forward) if mask.shape[axis] > 1)
+    grid = _Grid(votes, found.frame.box, forward, turned, extended or (1, 2))
     truths = [_truth(grid, reference, label, description) for label in description.labels]
     found_of = [
         _of_label(label, grid, mask, description.head, truth)
@@ -213,7 +214,7 @@ def _measured(
     statistics = cc3d.statistics(parts)
     voxels = np.asarray(statistics["voxel_counts"][1:], np.float64)
     centroids = np.asarray(statistics["centroids"][1:]) + [side.start for side in box]
-    volumes = voxels * (prod(grid.spacing) if not grid.is_flat else _pixel(grid))
+    volumes = voxels * prod(grid.spacing[axis] for axis in grid.plane)
     ratios = _surfaces(parts, grid)[1:] / volumes
     each = [_margins(vote, parts, box, label, head) for vote in grid.votes]
     largest, mean, confidence = np.mean(each, axis=0)
@@ -231,19 +232,9 @@ def _measured(
     ]
 
 
-def _in_plane(grid: _Grid) -> list[int]:
-    """Axes along which a component has a surface: of a single slice the two in its plane."""
-    sizes = [side.stop - side.start for side in grid.box]
-    return [axis for axis in range(3) if not (grid.is_flat and sizes[axis] == 1)] or [1, 2]
-
-
-def _pixel(grid: _Grid) -> float:
-    return prod(grid.spacing[axis] for axis in _in_plane(grid))
-
-
 def _surfaces(parts: NDArray[Any], grid: _Grid) -> Floats:
     """Square millimetres of the faces of every component; millimetres in a single slice."""
-    axes, count = _in_plane(grid), int(parts.max()) + 1
+    axes, count = grid.plane, int(parts.max()) + 1
     surface = np.zeros(count)
     for axis in axes:
         area = prod(grid.spacing[other] for other in axes if other != axis)

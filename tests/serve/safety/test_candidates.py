@@ -133,6 +133,17 @@ def test_a_slice_has_areas_and_circumferences() -> None:
     assert [(one.volume_mm3, one.surface_to_volume) for one in organ.components] == [(6, 10 / 6)]
 
 
+def test_a_narrow_crop_of_a_slice_stays_an_area() -> None:
+    logits = blank_logits(3, (1, 1, 5))
+    logits[1, 0, 0, 2] = 5
+    mask = np.zeros((1, 6, 5), np.uint8)
+    mask[0, 3, 2] = 1
+    found = votes(logits, shape=mask.shape, box=(slice(0, 1), slice(3, 4), slice(0, 5)))
+    organ, _ = candidates(found, mask, MODEL, spacing=(5.0, 2.0, 3.0))
+    (one,) = organ.components
+    assert (one.volume_mm3, one.surface_to_volume, one.max_margin) == (6, 10 / 6, 3)
+
+
 def test_hits_and_dice() -> None:
     logits = blank_logits(3, SHAPE)
     logits[2, 0, 0, 0:3] = 5
