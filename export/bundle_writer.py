@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.bundle import DESCRIPTION, Bundle, file_sha256, write_sums
+from nnunet_losses.serve.calibration.card import calibrated_card
+from nnunet_losses.serve.safety.stored import load_calibration
 from nnunet_losses.serve.schema import Fold, Member, ModelDescription, Provenance
 
 from . import description
@@ -100,7 +102,10 @@ def export_bundle(  # noqa: PLR0913 - the command's options, by keyword
 def write_description(folder: Path, content: ModelDescription) -> None:
     """Write model.json, the model card, and the hashes of everything."""
     (folder / DESCRIPTION).write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(model_card(content), encoding="utf-8")
+    card, calibration = model_card(content), load_calibration(folder, content)
+    if calibration is not None:
+        card = calibrated_card(card, calibration.calibration)
+    (folder / CARD).write_text(card, encoding="utf-8")
     write_sums(folder)
 
 

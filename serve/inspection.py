@@ -14,12 +14,14 @@ from .console import print_json
 from .errors import Code, Refusal
 from .formats.layout import times
 from .predictor import problem_of
+from .safety.calibration_words import calibration_rows
 from .schema import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from .safety.stored import StoredCalibration
     from .schema import Fingerprint, Member, ModelDescription, Resampling, Variant
 
 
@@ -60,11 +62,20 @@ class Inspection:
         """Hash of the bundle; None where its list of hashes is missing."""
         return self.bundle.sha256 if _present(self.bundle.root, SUMS) else None
 
+    @property
+    def calibration(self) -> StoredCalibration | None:
+        """Of the bundle; None where there is none, or it does not belong to the bundle."""
+        return None if self.damage is not None else self.bundle.calibration
+
     def as_json(self) -> dict[str, Any]:
         """The whole description, with the bundle's hash and files."""
         description = self.bundle.description.model_dump(mode="json")
         damage = None if self.damage is None else problem_of(self.damage).model_dump()
-        return {"bundle_sha256": self.identity, "damage": damage, "files": self.files, **description}
+        stored = self.calibration
+        calibration = None if stored is None else stored.calibration.model_dump(mode="json")
+        site = None if stored is None or stored.site is None else stored.site.model_dump(mode="json")
+        identity = {"bundle_sha256": self.identity, "damage": damage, "files": self.files}
+        return {**identity, "calibration": calibration, "site": site, **description}
 
 
 def _present(root: Path, name: str) -> tuple[str, ...]:
@@ -111,10 +122,17 @@ def _identity(inspection: Inspection) -> list[tuple[str, str]]:
         ("postprocessing", _postprocessing(description)),
         ("ignore label", "none" if description.ignore_label is None else str(description.ignore_label)),
         ("parity", _parity(description)),
-        ("calibration", "none: answers carry no guarantee"),
+        *_calibration(inspection),
         ("made", f"{provenance.created} by nnunet-losses {provenance.exporter}"),
         ("made with", f"nnunetv2 {provenance.nnunetv2}, torch {provenance.torch}, onnx {provenance.onnx}"),
     ]
+
+
+def _calibration(inspection: Inspection) -> list[tuple[str, str]]:
+    stored = inspection.calibration
+    if stored is None:
+        return [("calibration", "none: answers carry no guarantee")]
+    return calibration_rows(stored.calibration, stored.site)
 
 
 def _megabytes(size: int) -> str:
