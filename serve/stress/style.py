@@ -40,7 +40,7 @@ figure{margin:0}figure img{display:block;max-width:100%;border-radius:6px;backgr
 place-items:center;font-size:.85rem}
 figcaption{margin-top:.45rem;font-size:.85rem}
 figcaption em{font-style:normal;font-weight:600;margin-right:.5em}
-figcaption .chip{margin-top:.2rem}figcaption small{color:var(--soft)}.dice{float:right}
+figcaption .chip{margin-top:.2rem}figcaption small{color:var(--soft);white-space:nowrap}.dice{float:right}
 figcaption p{margin:.3rem 0 0;color:var(--soft);font-size:.8rem;line-height:1.4}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:1rem}
 @media(max-width:44rem){.row{grid-template-columns:repeat(2,1fr)}.figures{grid-template-columns:1fr}}
