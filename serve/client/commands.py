@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from .cases import Case
-    from .client import Client
     from .records import Model
     from .sending import Sending
 
@@ -69,17 +68,23 @@ def send_command(
             'Error: sending needs httpx. Install it with: pip install "nnunet-losses[client]"', err=True
         )
         raise typer.Exit(2) from error
-    from .console import report, send_with_progress
+    from .console import asking, report, send_with_progress
     from .errors import ServiceError
     from .sending import Sending
 
-    key = None if api_key_file is None else api_key_file.read_text().strip()
-    with Client(server, api_key=key, patience=patience) as client:
+    key = None if api_key_file is None else api_key_file.read_text(errors="replace").strip()
+    try:
+        opened = Client(server, api_key=key, patience=patience)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with opened as client:
         try:
-            chosen = _choose(client, model)
+            with asking(server):
+                models = client.models()
         except ServiceError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from error
+        chosen = _choose(models, model)
         cases = _cases(inputs or [], channel or [], chosen)
         kinds = tuple(kind.strip() for kind in outputs.split(",") if kind.strip())
         sending = Sending(client, chosen, output, kinds, dict(_pairs(option or [], "--option")))
@@ -88,8 +93,7 @@ def send_command(
     raise typer.Exit(report(sent, as_json=as_json))
 
 
-def _choose(client: Client, name: str | None) -> Model:
-    models = client.models()
+def _choose(models: tuple[Model, ...], name: str | None) -> Model:
     found = [model for model in models if name in {None, model.name}]
     if len(found) != 1:
         names = ", ".join(model.name for model in models)

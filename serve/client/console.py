@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,7 +15,7 @@ from rich.table import Table
 from .sending import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .cases import Case
     from .records import Job
@@ -28,6 +29,13 @@ _STYLES = {
     "rejected": "yellow",
     None: "red",
 }
+
+
+@contextmanager
+def asking(server: str) -> Iterator[None]:
+    """Say whose answer is waited for."""
+    with Console(stderr=True).status(f"Asking {escape(server)}"):
+        yield
 
 
 def send_with_progress(sending: Sending, cases: Sequence[Case]) -> list[Sent]:

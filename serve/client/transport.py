@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,9 @@ class Transport:
         patience: seconds for which a request is repeated: without a connection, or when told to come again.
         timeout: seconds without a byte after which a connection counts as lost.
         transport: stands in for the network.
+
+    Raises:
+        ValueError: the address or the key cannot be one.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Transport:
         timeout: float,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        _check(url, api_key)
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout, transport=transport
@@ -92,6 +97,13 @@ class Transport:
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
         return _checked(response).json()
+
+
+def _check(url: str, api_key: str | None) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is not a server's address. Write it like http://127.0.0.1:8000.")
+    if api_key is not None and not re.fullmatch(r"[\x21-\x7e]+", api_key):
+        raise ValueError("the API key is empty, or has signs that no key has. Give it alone, in one line.")
 
 
 def _relative(path: str) -> str:

@@ -162,6 +162,20 @@ def test_with_a_key_from_a_file(service: FakeService, url: str, image: Path, tmp
     assert send(url, tmp_path / "out", image, "--api-key-file", tmp_path / "key").exit_code == 0
 
 
+@pytest.mark.parametrize("address", ["ftp://server", "localhost:8000", ""])
+def test_what_is_no_address_is_2(image: Path, tmp_path: Path, address: str) -> None:
+    done = CliRunner().invoke(app, ["send", str(image), "--server", address, "--output", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "is not a server's address" in " ".join(done.output.replace("│", "").split())
+
+
+def test_an_impossible_key_is_2(url: str, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("two\nlines")
+    done = send(url, tmp_path / "out", image, "--api-key-file", tmp_path / "key")
+    assert done.exit_code == 2
+    assert "two" not in done.output
+
+
 def test_nobody_there_is_1(image: Path, tmp_path: Path) -> None:
     command = [
         "send",
