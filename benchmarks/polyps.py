@@ -2,8 +2,8 @@
 
     python benchmarks/polyps.py ../shared/data/polyp2d polyps128
 
-Writes ``Dataset501_Polyps128`` (nnU-Net's raw format) and ``photographs`` into the folder. The photographs are
-the colour pictures that scikit-image ships; docs/evidence/polyps_protocol.md has the comparison's command.
+Writes ``Dataset501_Polyps128`` (nnU-Net's raw format) and ``photographs`` into the folder: the colour
+pictures that scikit-image ships. docs/evidence/polyps_protocol.md has the command of the comparison.
 """
 
 from __future__ import annotations

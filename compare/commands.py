@@ -89,21 +89,29 @@ def compare_command(
 ) -> None:
     """Train losses alike, judge them, and report: which one for my data?
 
-    Killed at any moment, the same command goes on where it was. More losses, folds or seeds in the same folder
-    add to it. Exits with 1 where a cell failed; the report names it and its reason.
+    Killed at any moment, the same command goes on where it was. More losses, folds or seeds in the same
+    folder add to it. Exits with 1 where a cell failed; the report names it and its reason.
     """
     from .run import Request, Where, compare
-    from .study import Network, Settings, StudyError, Study
+    from .study import Network
 
     network = Network(features=features and tuple(features), convolutions=convolutions if features else 1,
                       patch=patch and tuple(patch), batch=batch)  # fmt: skip
     where = Where(executor.value, slots=slots, workers=workers, ray_address=ray_address)
     try:
-        settings = dict(
-            configuration=configuration, plans=plans, network=network, epochs=epochs, variant=variant,
-            iterations=iterations_per_epoch, validation_iterations=validation_iterations, device=device,
-            threads=threads, tolerance=tolerance, mirroring=mirroring,
-        )  # fmt: skip
+        settings = {
+            "configuration": configuration,
+            "plans": plans,
+            "network": network,
+            "epochs": epochs,
+            "iterations": iterations_per_epoch,
+            "validation_iterations": validation_iterations,
+            "variant": variant,
+            "device": device,
+            "threads": threads,
+            "tolerance": tolerance,
+            "mirroring": mirroring,
+        }
         request = Request(dataset=dataset, losses=tuple(losses), folds=tuple(folds or [0]), seeds=seeds,
                           settings=settings, test=test, negatives=negatives, ood=ood, note=note)  # fmt: skip
         succeeded = compare(request, output, where)
@@ -122,14 +130,10 @@ def compare_cell_command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that augment.")] = 0,
 ) -> None:
     """Run one cell of a comparison, as a job of an array does."""
-    from .study import read_study
     from .worker import find_cell, run
 
     try:
-        cells = read_study(output).cells
-        if cell.isdecimal() and int(cell) >= len(cells):
-            raise ValueError(f"there is no cell {cell}: {output} has {len(cells)}, counted from 0")
-        found = cells[int(cell)] if cell.isdecimal() else find_cell(output, cell)
+        found = find_cell(output, cell)
     except ValueError as error:
         typer.echo(f"nnunet-losses compare-cell: {_message(error)}", err=True)
         raise typer.Exit(2) from None

@@ -13,7 +13,7 @@ import numpy as np
 from nnunet_losses.serve.metrics.calibration_error import BINS
 from nnunet_losses.serve.metrics.conventions import Emptiness, Metric, find_convention
 from nnunet_losses.serve.metrics.intervals import Estimate, share
-from nnunet_losses.serve.safety.presence import Presence, calibrate_thresholds
+from nnunet_losses.serve.safety.presence import calibrate_thresholds
 
 from .records import from_record
 from .results import read_failure, read_result
@@ -125,17 +125,18 @@ class Comparison:
         )
 
     def of_positives(self, outcome: Outcome, metric: Metric) -> NDArray[np.float64]:
-        """Values of a metric (runs, cases) of the cases with the label; the others are judged by specificity."""
+        """Values of a metric (runs, cases) of the cases with the label; specificity judges the others."""
         return self.table(
             outcome, lambda _, case: case.value(metric, CONVENTION) if case.present else math.nan
         )
 
     def table(self, outcome: Outcome, value: Callable[[Run, LabelResult], float]) -> NDArray[np.float64]:
         """Values (runs, cases) of a function of a training and a case."""
-        return self._arranged(outcome, value, math.nan)
+        values: NDArray[np.float64] = self._arranged(outcome, value, math.nan)
+        return values
 
     def _arranged(self, outcome: Outcome, value: Callable[[Run, LabelResult], Any], missing: Any) -> Any:
-        """Array (runs, cases, ...) with the same rows for every loss; ``missing`` where a training or case is."""
+        """Array (runs, cases, ...), the same rows for every loss; ``missing`` where a training or case is."""
         by_slot = {(run.result.cell.fold, run.result.cell.seed): run for run in outcome.runs}
         rows = [by_slot.get(slot) for slot in self.slots]
         return np.array(

@@ -39,7 +39,7 @@ _PLAN = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the data comes from: nnU-Net's folders, the data set's name in them, and further sets of images."""
+    """Where the data comes from: nnU-Net's folders, the data set's name there, and further images."""
 
     folders: NnunetFolders
     dataset: str
@@ -81,8 +81,10 @@ def find_source(dataset: str, output: Path) -> tuple[NnunetFolders, str]:
         return _linked(folder.resolve(), output)
     folders = NnunetFolders.of_environment()
     if folders is None:
-        raise StudyError(f"{dataset!r} is no folder with dataset.json, and nnUNet_raw and nnUNet_preprocessed "
-                         "are not set, where a data set of that number or name could be")  # fmt: skip
+        raise StudyError(
+            f"{dataset!r} is no folder with dataset.json, and nnUNet_raw and nnUNet_preprocessed are not "
+            "set, where a data set of that number or name could be"
+        )
     number = f"Dataset{int(dataset):03d}_" if dataset.isdecimal() else None
     names = sorted(path.name for path in folders.raw.glob("Dataset*") if path.is_dir())
     matching = [name for name in names if (name.startswith(number) if number else name == dataset)]

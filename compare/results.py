@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnunet_losses.trainers.files import write_atomically
 
-from .sets import Role
-from .study import Cell
+from .sets import Role  # noqa: TC001 - pydantic reads it
+from .study import Cell  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,8 @@ def write_result(folder: Path, result: Result) -> None:
 
 def read_result(folder: Path) -> Result | None:
     """Read the result; None while there is none, or where it is of another version and must be made anew."""
-    return _read(folder / RESULT_FILE, Result)
+    found: Result | None = _read(folder / RESULT_FILE, Result)
+    return found
 
 
 def write_failure(folder: Path, reason: str, details: str = "") -> None:
@@ -101,7 +102,8 @@ def write_failure(folder: Path, reason: str, details: str = "") -> None:
 
 def read_failure(folder: Path) -> Failure | None:
     """Read why a cell failed; None if it did not."""
-    return _read(folder / FAILURE_FILE, Failure)
+    found: Failure | None = _read(folder / FAILURE_FILE, Failure)
+    return found
 
 
 def write_progress(folder: Path, stage: str, **further: Any) -> None:
@@ -112,7 +114,8 @@ def write_progress(folder: Path, stage: str, **further: Any) -> None:
 
 def read_progress(folder: Path) -> Progress | None:
     """Read how far a cell is; None before it began."""
-    return _read(folder / PROGRESS_FILE, Progress)
+    found: Progress | None = _read(folder / PROGRESS_FILE, Progress)
+    return found
 
 
 def _read(file: Path, model: type[Any]) -> Any:

@@ -106,13 +106,15 @@ def _prepared_study(request: Request, output: Path, console: Console) -> Study:
 
 
 def _device(wanted: str) -> str:
+    if wanted in ("cpu", "mps"):
+        return wanted
+    if wanted not in ("cuda", "auto"):
+        raise StudyError(f"the device is {wanted!r}; choose auto, cuda, cpu or mps")
     import torch  # noqa: PLC0415 - heavy
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted not in ("cuda", "cpu", "mps"):
-        raise StudyError(f"the device is {wanted!r}; choose auto, cuda, cpu or mps")
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise StudyError("PyTorch sees no CUDA device; choose --device cpu, or install PyTorch for CUDA")
     return wanted
 

@@ -47,7 +47,7 @@ class Resamples:
             generator.multinomial(count, np.full(count, 1 / max(count, 1)), size=resamples).astype(np.float64)
             for count in (cases, runs)
         ]
-        return Resamples(*draws)
+        return Resamples(draws[0], draws[1])
 
     def mean(self, values: NDArray[np.float64]) -> Estimate:
         """Mean of values (runs, cases) with its interval; NaN does not count.
@@ -85,7 +85,7 @@ class Resamples:
         return self.estimate(value, drawn, values.shape[1])
 
     def estimate(self, value: float, drawn: NDArray[np.float64], n: int) -> Estimate:
-        """Give a figure the percentile interval of its resamples; those without any case that counts say nothing."""
+        """Give a figure the percentile interval of its resamples (resamples,); NaN says nothing."""
         drawn = drawn[~np.isnan(drawn)]
         if math.isnan(value) or not drawn.size:
             return Estimate(value, math.nan, math.nan, n)
@@ -162,8 +162,9 @@ def wilcoxon_p(differences: NDArray[np.float64]) -> float:
     if not np.any(known):
         return 1.0
     exact = bool(np.all(known)) and len(np.unique(np.abs(known))) == len(known) <= 50
-    method = "exact" if exact else "asymptotic"
-    return float(stats.wilcoxon(known, zero_method="pratt", method=method).pvalue)
+    if exact:
+        return float(stats.wilcoxon(known, zero_method="pratt", method="exact").pvalue)
+    return float(stats.wilcoxon(known, zero_method="pratt", method="approx").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 _WEIGHTS, _TRAINING, _TRAIN_BATCHES, _VALIDATION_BATCHES = range(4)  # streams of random numbers
+_WORKERS = "nnUNet_n_proc_DA"
 CHECKPOINT = "checkpoint_latest.pth"
 FINAL = "checkpoint_final.pth"
 
@@ -66,13 +67,13 @@ class SeededTraining:
 
     def get_dataloaders(self) -> tuple[SeededBatches, SeededBatches]:
         """Take nnU-Net's data loaders, and seed each batch."""
-        before = os.environ.get("nnUNet_n_proc_DA")
-        os.environ["nnUNet_n_proc_DA"] = "0"  # its own worker processes give batches in any order
+        before = os.environ.get(_WORKERS)
+        os.environ[_WORKERS] = "0"  # its own worker processes give batches in any order
         try:
             loaders = super().get_dataloaders()  # type: ignore[misc]  # the trainer's
         finally:
-            os.environ.pop("nnUNet_n_proc_DA")
-            os.environ.update({} if before is None else {"nnUNet_n_proc_DA": before})
+            os.environ.pop(_WORKERS)
+            os.environ.update({} if before is None else {_WORKERS: before})
         streams = (
             (_TRAIN_BATCHES, self.length.iterations, self.workers),
             (_VALIDATION_BATCHES, self.length.validation_iterations, min(self.workers, 1)),
@@ -107,7 +108,7 @@ class SeededTraining:
         Path(partial).replace(filename)
 
 
-def train(
+def train(  # noqa: PLR0913 - each is a thing of its own
     trainer_name: str,
     *,
     plans: dict[str, Any],

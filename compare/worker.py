@@ -32,24 +32,27 @@ def main() -> None:
 
 
 def find_cell(output: Path, name: str) -> Cell:
-    """Find a cell of a comparison by name.
+    """Find a cell of a comparison by name, or by its number.
 
     Raises:
         StudyError: the folder holds no comparison.
         ValueError: it has no such cell.
     """
-    cells = {cell.name: cell for cell in read_study(output).cells}
+    every = read_study(output).cells
+    cells = {cell.name: cell for cell in every}
+    if name.isdecimal() and int(name) < len(every):
+        return every[int(name)]
     if name not in cells:
-        raise ValueError(f"{output} has no cell {name!r}; it has {', '.join(cells)}")
+        raise ValueError(f"{output} has no cell {name!r}; it has 0 to {len(every) - 1}: {', '.join(cells)}")
     return cells[name]
 
 
 def run(output: Path, cell: Cell, *, workers: int = 0) -> int:
     """Run a cell in this process; 0 if it has a result now, 1 if it failed."""
-    _set_environment(output, cell)
-    from .cell import run_cell  # noqa: PLC0415 - nnU-Net reads its folders from the environment set above
-
     try:
+        _set_environment(output, cell)
+        from .cell import run_cell  # noqa: PLC0415 - nnU-Net reads its folders from the environment set above
+
         run_cell(output, cell, workers=workers)
     except Exception as error:  # noqa: BLE001 - whatever it is becomes the reason, and other cells go on
         traceback.print_exc()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nnunet_losses.compare.statistics import Ranking
     from nnunet_losses.serve.metrics.intervals import Estimate
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "svg.hashsalt": "nnunet-losses",  # equal figures give equal files
     "font.family": "sans-serif",
@@ -36,8 +36,11 @@ _STYLE = {
     "axes.axisbelow": True,
 }
 # Okabe and Ito's palette for the colour-blind, then muted further ones
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#a6761d", "#7570b3", "#66a61e",
-            "#e7298a", "#1b9e77", "#8c564b", "#bcbd22", "#17becf", "#7f7f7f", "#aec7e8", "#ff9896", "#98df8a", "#c5b0d5")  # fmt: skip
+_COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333",
+    "#a6761d", "#7570b3", "#66a61e", "#e7298a", "#1b9e77", "#8c564b", "#bcbd22",
+    "#17becf", "#7f7f7f", "#aec7e8", "#ff9896", "#98df8a", "#c5b0d5",
+)  # fmt: skip
 
 
 def colours(comparison: Comparison) -> dict[str, str]:
@@ -61,7 +64,7 @@ def forest(comparison: Comparison, name: str, label: str, *, best_first: bool = 
 
 
 def pareto(comparison: Comparison) -> str:
-    """Dice of cases with a lesion against specificity: hollow as it is, filled with the presence threshold."""
+    """Dice of cases with a lesion against specificity: hollow as it is, filled with the threshold."""
     figure, axes = _figure(7.4, 5.0)
     for outcome in comparison.outcomes:
         figures, colour = comparison.figures[outcome.loss], colours(comparison)[outcome.loss]
@@ -73,8 +76,14 @@ def pareto(comparison: Comparison) -> str:
                   markeredgewidth=2, label=outcome.title)  # fmt: skip
     for outcome in _front(comparison):
         figures = comparison.figures[outcome.loss]
-        axes.annotate(outcome.title, (figures["specificity"].value, figures["dice"].value), (6, 7),
-                      textcoords="offset points", fontsize=9, color=colours(comparison)[outcome.loss])  # fmt: skip
+        axes.annotate(
+            outcome.title,
+            (figures["specificity"].value, figures["dice"].value),
+            (6, 7),
+            textcoords="offset points",
+            fontsize=9,
+            color=colours(comparison)[outcome.loss],
+        )
     axes.set_xlim(-0.04, 1.04)
     axes.set_xlabel("specificity: share of lesion-free cases left empty (exact 95 % interval)")
     axes.set_ylabel("Dice of the cases with a lesion")

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from nnunet_losses.compare.outcomes import MISSES
+
 from . import charts
 from .overlays import legend
+from .style import CSS
 from .tables import COLUMNS
 from .words import interval, number, percent
 
@@ -23,40 +26,6 @@ if TYPE_CHECKING:
     from .overlays import Row
     from .tables import Column
     from .words import Recommendation
-
-_CSS = """
-:root{color-scheme:light;--ink:#1b1f24;--soft:#5b636d;--line:#e3e6ea;--card:#fff;--page:#f5f6f8;--accent:#0072b2}
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
-h1{font-size:15px;font-weight:600;color:var(--soft);margin:0 0 6px}
-h2{font-size:17px;margin:0 0 4px}
-.answer{font-size:25px;line-height:1.3;font-weight:650;margin:0 0 14px;max-width:60ch}
-.note{background:#fff3d6;border:1px solid #f0d48a;border-radius:8px;padding:10px 14px;margin:0 0 18px;font-weight:600}
-.facts{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 16px;padding:0;list-style:none}
-.facts li{background:var(--card);border:1px solid var(--line);border-radius:20px;padding:3px 12px;color:var(--soft);font-size:13px}
-.facts b{color:var(--ink)}
-.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr));gap:16px;margin:0 0 16px}.two section{margin:0}
-section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin:0 0 16px;min-width:0}
-section p{color:var(--soft);margin:0 0 10px;font-size:13.5px;max-width:85ch}
-ul.reasons{margin:0 0 4px;padding-left:20px}ul.doubts{margin:0;padding-left:20px;color:var(--soft)}
-svg{width:100%;height:auto;display:block}svg text{font-family:inherit}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:12.5px;width:100%}
-th{font-weight:600;text-align:right;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:bottom}
-th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);white-space:nowrap}
-td{text-align:right;padding:4px 8px;white-space:nowrap;font-variant-numeric:tabular-nums}
-td small{display:block;color:#6b7480;font-size:10.5px}
-.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
-.case{border-top:1px solid var(--line);padding:10px 0 4px}.case h3{font-size:13px;margin:0 0 6px}
-.case h3 span{font-weight:400;color:var(--soft)}
-.thumbs{display:flex;flex-wrap:wrap;gap:8px}figure{margin:0;width:168px}figure img{width:100%;border-radius:5px;display:block}
-figcaption{font-size:12px;color:var(--soft)}
-.failed td{white-space:normal;text-align:left}
-footer{color:var(--soft);font-size:12.5px}code{font-size:12px;background:#eef0f3;padding:1px 4px;border-radius:4px}
-@media(max-width:560px){.two{grid-template-columns:1fr}.answer{font-size:20px}}
-@media print{section{break-inside:avoid}body{background:#fff}}
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +49,7 @@ def html(content: Content) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_CSS}</style></head><body><main>{''.join(_parts(content))}</main></body></html>\n"
+        f"<style>{CSS}</style></head><body><main>{''.join(_parts(content))}</main></body></html>\n"
     )
 
 
@@ -121,15 +90,17 @@ _OVERALL = (
     "resample cases and trainings; overlapping ones may still differ, see Pairs."
 )
 _PARETO = (
-    "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the validation "
-    "cases. Named: no other loss is better in both."
+    "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the "
+    "validation cases. Named: no other loss is better in both."
 )
 _SIZES = (
     "Share of the reference lesions that were found, in parts of about equal number. Lines resample cases."
 )
 _CURVES = "nnU-Net's own running figure on random patches, smoothed; it chooses nothing here."
 _TABLE = "Green is better, within a column. Below each figure its 95 % interval; hover for what it is."
-_PAIRS = "Difference in Dice, row minus column, with the corrected p value (Wilcoxon, Holm). Bold: shown to differ."
+_PAIRS = (
+    "Difference in Dice, row minus column, and corrected p value (Wilcoxon, Holm). Bold: shown to differ."
+)
 
 
 def _section(title: str, words: str, body: str) -> str:
@@ -168,10 +139,10 @@ def _ranks_words(ranking: Ranking) -> str:
         f"; that all rank alike has p = {ranking.friedman_p:.2g} (Friedman)"
         if ranking.friedman_p == ranking.friedman_p
         else ""
-    )  # noqa: PLR0124,E501 - NaN alone differs
+    )
     return (
-        f"Mean rank by Dice over {ranking.cases} cases, 1 is best{same}. Bars join losses of which no pair is shown "
-        "to differ."
+        f"Mean rank by Dice over {ranking.cases} cases, 1 is best{same}. Bars join losses of which no pair "
+        "is shown to differ."
     )
 
 
@@ -216,7 +187,8 @@ def _cell(estimate: Estimate, shade: float) -> str:
         if math.isnan(estimate.low)
         else f"<small>{number(estimate.low, digits)} – {number(estimate.high, digits)}</small>"
     )
-    return f'<td style="background:rgba(0,158,115,{0.28 * shade:.3f})">{number(estimate.value, digits)}{small}</td>'
+    colour = f"rgba(0,158,115,{0.28 * shade:.3f})"
+    return f'<td style="background:{colour}">{number(estimate.value, digits)}{small}</td>'
 
 
 def _dot(comparison: Comparison, outcome: Outcome) -> str:
@@ -256,10 +228,12 @@ def _overlay_words() -> str:
 
 def _case(row: Row) -> str:
     thumbs = "".join(
-        f'<figure><img src="{one.source}" alt="{escape(one.words)}"><figcaption>{escape(one.words)}</figcaption></figure>'
+        f'<figure><img src="{one.source}" alt="{escape(one.words)}">'
+        f"<figcaption>{escape(one.words)}</figcaption></figure>"
         for one in row.overlays
     )
-    return f'<div class="case"><h3>{escape(row.case)} <span>{escape(row.why)}</span></h3><div class="thumbs">{thumbs}</div></div>'
+    head = f"<h3>{escape(row.case)} <span>{escape(row.why)}</span></h3>"
+    return f'<div class="case">{head}<div class="thumbs">{thumbs}</div></div>'
 
 
 def _failures(outcomes: Iterable[Outcome]) -> str:
@@ -279,8 +253,8 @@ def _footer(content: Content) -> str:
     words = (
         f"Losses trained by nnU-Net with equal settings: plans {settings.plans}, "
         f"{settings.network.model_dump_json(exclude_none=True)}, variant {settings.variant or 'none'}, "
-        f"{settings.threads} thread(s), NSD tolerance {settings.tolerance:g}. Presence thresholds are calibrated on each "
-        f"fold's validation cases at {percent(0.05)} misses. Figures as results.csv, cases.csv and results.json beside "
-        "this page."
+        f"{settings.threads} thread(s), NSD tolerance {settings.tolerance:g}. Presence thresholds are "
+        f"calibrated on each fold's validation cases at {percent(MISSES)} misses. Figures as results.csv, "
+        "cases.csv and results.json beside this page."
     )
     return f"<footer><p>{escape(words)}</p></footer>"

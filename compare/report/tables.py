@@ -30,24 +30,48 @@ class Column:
 
 COLUMNS = (
     Column("dice", "Dice", "mean over the cases with a lesion; a missed one counts 0"),
-    Column("dice_nnunet", "Dice, nnU-Net", f"all cases; a painted lesion-free one counts 0, one left empty not ({CONVENTION})"),
-    Column("dice_all", "Dice, all cases", f"lesion-free cases count 1 when left empty, else 0 ({WITH_EMPTIES})"),
+    Column(
+        "dice_nnunet",
+        "Dice, nnU-Net",
+        f"all cases; painted lesion-free ones count 0, those left empty not ({CONVENTION})",
+    ),
+    Column(
+        "dice_all", "Dice, all cases", f"lesion-free cases count 1 when left empty, else 0 ({WITH_EMPTIES})"
+    ),
     Column("nsd", "NSD", "normalised surface distance at the tolerance"),
-    Column("hd95", "HD95", "95th percentile of the Hausdorff distance, where both masks hold something", False),
+    Column(
+        "hd95",
+        "HD95",
+        "95th percentile of the Hausdorff distance, where both masks hold something",
+        larger_is_better=False,
+    ),
     Column("lesion_f1", "lesion F1", "lesion-wise, mean over cases"),
     Column("lesion_sensitivity", "lesion sens.", "share of found lesions, mean over cases with lesions"),
     Column("pq", "PQ", "panoptic quality, mean over cases"),
-    Column("case_sensitivity", "cases seen", "share of cases with a lesion that are not left empty; the rest is missed"),
+    Column(
+        "case_sensitivity", "cases seen", "share of cases with a lesion not left empty; the rest is missed"
+    ),
     Column("specificity", "specificity", "share of lesion-free cases left empty; exact interval"),
-    Column("false_volume", "false volume", "of whole false lesions, per lesion-free case", False),
-    Column("false_lesions", "false lesions", "per lesion-free case", False),
-    Column("presence_auroc", "presence AUROC", "lesion-bearing against lesion-free, by the largest logit margin"),
-    Column("calibration_error", "ECE", "expected calibration error of the voxels' probability", False),
+    Column(
+        "false_volume", "false volume", "of whole false lesions, per lesion-free case", larger_is_better=False
+    ),
+    Column("false_lesions", "false lesions", "per lesion-free case", larger_is_better=False),
+    Column(
+        "presence_auroc", "presence AUROC", "lesion-bearing against lesion-free, by the largest logit margin"
+    ),
+    Column(
+        "calibration_error",
+        "ECE",
+        "expected calibration error of the voxels' probability",
+        larger_is_better=False,
+    ),
     Column("ood_auroc", "OoD AUROC", "images of another kind against judged ones, by mean entropy"),
-    Column("specificity_calibrated", "specificity, thr.", "with the presence threshold of the validation cases"),
+    Column(
+        "specificity_calibrated", "specificity, thr.", "with the presence threshold of the validation cases"
+    ),
     Column("case_sensitivity_calibrated", "cases seen, thr.", "likewise"),
     Column("dice_all_calibrated", "Dice, all cases, thr.", "likewise"),
-)  # fmt: skip
+)
 
 
 def figure_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -61,8 +85,15 @@ def figure_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
             ("seconds_per_epoch", seconds_per_epoch(outcome)),
             ("peak_memory", peak_memory(outcome)),
         ):
-            yield {"loss": outcome.loss, "label": "", "measure": name, "value": value, "low": None, "high": None,
-                   "n": len(outcome.runs)}  # fmt: skip
+            yield {
+                "loss": outcome.loss,
+                "label": "",
+                "measure": name,
+                "value": value,
+                "low": None,
+                "high": None,
+                "n": len(outcome.runs),
+            }
 
 
 def case_records(comparison: Comparison) -> Iterator[dict[str, Any]]:

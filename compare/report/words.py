@@ -23,7 +23,7 @@ _FEW_FREE = 20
 
 @dataclass(frozen=True)
 class Recommendation:
-    """``headline``: one sentence; ``reasons``: what it rests on; ``doubts``: what speaks against trusting it."""
+    """``headline``: one sentence; ``reasons``: what it rests on; ``doubts``: what speaks against it."""
 
     headline: str
     reasons: tuple[str, ...]
@@ -141,15 +141,15 @@ def _free(comparison: Comparison, candidates: Sequence[Outcome]) -> Iterator[str
     ):
         p = wilcoxon_p(_silence(comparison, everyone) - _silence(comparison, silent))
         shown = "the difference can be shown" if p < SIGNIFICANCE else "a difference cannot be shown"
-        yield f"Most of all losses: {_left_empty(comparison, everyone)}; {shown} (p = {p:.2g}, not corrected)."
+        yield f"Most of all: {_left_empty(comparison, everyone)}; {shown} (p = {p:.2g}, not corrected)."
     yield _after(comparison)
 
 
 def _left_empty(comparison: Comparison, outcome: Outcome) -> str:
     estimate = comparison.figures[outcome.loss]["specificity"]
     return (
-        f"{outcome.title} left {percent(estimate.value)} empty (exact 95 % interval {percent(estimate.low)} to "
-        f"{percent(estimate.high)})"
+        f"{outcome.title} left {percent(estimate.value)} empty "
+        f"(exact 95 % interval {percent(estimate.low)} to {percent(estimate.high)})"
     )
 
 
@@ -160,9 +160,10 @@ def _after(comparison: Comparison) -> str:
     figures = comparison.figures[best.loss]
     after, kept = figures["specificity_calibrated"], figures["case_sensitivity_calibrated"]
     return (
-        f"With a presence threshold from the validation cases (at most {percent(MISSES)} of those with a lesion "
-        f"called empty), the best is {best.title}: {percent(after.value)} left empty [{percent(after.low)}, "
-        f"{percent(after.high)}], while it still answers on {percent(kept.value)} of the cases with a lesion."
+        f"With a presence threshold from the validation cases (at most {percent(MISSES)} of those with "
+        f"a lesion called empty), the best is {best.title}: {percent(after.value)} left empty "
+        f"[{percent(after.low)}, {percent(after.high)}], while it still answers on {percent(kept.value)} of "
+        "the cases with a lesion."
     )
 
 

@@ -1,0 +1,106 @@
+"""Killed at any moment and started again: the same report as without."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from nnunet_losses.compare.results import read_failure, read_progress, read_result
+from nnunet_losses.compare.study import read_study
+
+from .conftest import command, environment, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CELL = "cells/dice_hausdorff__fold_0__seed_0"
+
+
+def outcome(output: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The report and the results of the cells without what was measured by the clock."""
+    report = json.loads((output / "report" / "results.json").read_text())
+    for loss in report["losses"].values():
+        del loss["seconds_per_epoch"], loss["peak_memory"]
+    results = [read_result(cell.folder(output)) for cell in read_study(output).cells]
+    return report, [[one and one.cell, one and one.curves, one and one.sets] for one in results]
+
+
+def after_epoch(number: int) -> Callable[[Path], bool]:
+    def reached(output: Path) -> bool:
+        progress = read_progress(output / CELL)
+        return progress is not None and (progress.epoch >= number or progress.stage != "training")
+
+    return reached
+
+
+def preparing(output: Path) -> bool:
+    return output.is_dir()
+
+
+def predicting(output: Path) -> bool:
+    return (output / CELL / "masks").is_dir()
+
+
+def kill_when(reached: Callable[[Path], bool], nnunet: Path, output: Path) -> bool:
+    """Start the command and kill it, and nothing but it, as soon as something is reached; whether it was."""
+    process = subprocess.Popen(
+        command(output, "--slots", "2"),
+        env={**os.environ, **environment(nnunet)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None and not reached(output):
+            time.sleep(0.02)
+    finally:
+        alive = process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return alive
+
+
+def test_killed_again_and_again_gives_the_same_report(nnunet: Path, done: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    moments = (preparing, after_epoch(1), after_epoch(2), predicting)
+    killed = [kill_when(moment, nnunet, output) for moment in moments]
+    assert sum(killed) >= 3, "the command ended before it could be killed"
+    ended = run(nnunet, output, "--slots", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert outcome(output) == outcome(done)
+
+
+def test_a_finished_comparison_trains_nothing_again(nnunet: Path, done: Path, tmp_path: Path) -> None:
+    output = shutil.copytree(done, tmp_path / "out")
+    log, result = output / CELL / "log.txt", output / CELL / "result.json"
+    before = log.stat().st_size, result.stat().st_mtime_ns
+    assert run(nnunet, output).returncode == 0
+    assert before == (log.stat().st_size, result.stat().st_mtime_ns)
+    assert outcome(output) == outcome(done)
+
+
+def test_a_failed_cell_says_why_and_stops_no_other(nnunet: Path, done: Path, tmp_path: Path) -> None:
+    output = shutil.copytree(done, tmp_path / "out")
+    (output / CELL / "result.json").unlink()
+    shutil.rmtree(output / CELL / "nnunet")
+    (output / CELL / "nnunet").write_text("a file, where nnU-Net wants a folder")
+    ended = run(nnunet, output)
+    assert ended.returncode == 1
+    failure = read_failure(output / CELL)
+    assert failure is not None
+    assert "nnunet" in failure.reason
+    assert "dice_hausdorff__fold_0__seed_0 failed" in ended.stderr
+    (only,) = json.loads((output / "report" / "results.json").read_text())["failures"]
+    assert only["reason"] == failure.reason
+    assert "Failed trainings" in (output / "report" / "index.html").read_text()
+
+
+def test_other_settings_in_the_same_folder_are_refused(nnunet: Path, prepared: Path) -> None:
+    ended = run(nnunet, prepared, "--epochs", "4")
+    assert ended.returncode == 2
+    assert "epochs was 3, now 4" in ended.stderr
