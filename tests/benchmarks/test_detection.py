@@ -70,7 +70,7 @@ def test_every_setting_of_every_baseline_sees_a_coarse_shift(name: str) -> None:
         setting.fit(known)
         usual = np.array([setting.score(seen(random)) for _ in range(12)])
         strange = np.array([setting.score(seen(random, 4.0)) for _ in range(12)])
-        assert auroc(usual, strange) > 0.9, setting
+        assert auroc(usual, strange) > 0.8, setting
 
 
 def test_uncertainty_of_certain_and_undecided_voxels() -> None:
