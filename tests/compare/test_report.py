@@ -1,0 +1,174 @@
+"""The figures and the page, from results that were made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from nnunet_losses.compare.outcomes import Comparison, collect
+from nnunet_losses.compare.records import as_record, from_record
+from nnunet_losses.compare.report.page import Content, html
+from nnunet_losses.compare.report.tables import COLUMNS, as_json, case_records, figure_records
+from nnunet_losses.compare.report.words import recommend
+from nnunet_losses.compare.results import Cost, Curves, Result, SetResult, write_failure, write_result
+from nnunet_losses.compare.sets import Role
+from nnunet_losses.compare.statistics import compare_pairs, rank
+from nnunet_losses.compare.study import Settings, Study, trainer_name
+from nnunet_losses.serve.metrics.case import CaseResult, evaluate_masks
+from nnunet_losses.serve.metrics.conventions import Metric
+from nnunet_losses.serve.metrics.report import as_csv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES = 12
+SETTINGS = Settings(dataset="Dataset001_<Made>", configuration="2d", epochs=3)
+
+
+def case(name: str, *, shift: int | None, present: bool, score: float) -> CaseResult:
+    """A square that was found ``shift`` pixels aside; None: nothing was painted."""
+    reference, prediction = np.zeros((2, 16, 16), bool)
+    reference[4:8, 4:8] = present
+    if shift is not None:
+        prediction[4:8, 4 + shift : 8 + shift] = True
+    probability = prediction * 0.8 + 0.1
+    result = evaluate_masks(prediction, reference, spacing=(1.0, 1.0), score=score, probability=probability)
+    return CaseResult(name, {"lesion": result})
+
+
+def result(study: Study, loss: str, seed: int, *, shift: int, painted: int) -> Result:
+    """Lesions found ``shift`` pixels aside; of 4 lesion-free cases some are painted, with a low score."""
+    cell = next(one for one in study.cells if (one.loss, one.seed) == (loss, seed))
+    found = [case(f"l{i}", shift=shift, present=True, score=5.0 + i) for i in range(CASES)]
+    free = [case(f"f{i}", shift=0 if i < painted else None, present=False, score=float(i)) for i in range(4)]
+    sets = (
+        SetResult(
+            role=Role.VALIDATION, cases=tuple(as_record(found[i % CASES]) for i in range(20)), strangeness={}
+        ),
+        SetResult(
+            role=Role.TEST, cases=tuple(map(as_record, found)), strangeness={one.case: 0.1 for one in found}
+        ),
+        SetResult(role=Role.NEGATIVES, cases=tuple(map(as_record, free)), strangeness={}),
+        SetResult(role=Role.OOD, cases=(), strangeness={"photo": 0.5}),
+    )
+    renamed = [{**one, "case": f"v{i}"} for i, one in enumerate(sets[0].cases)]
+    return Result(
+        cell=cell,
+        trainer=trainer_name(loss, study.settings),
+        curves=Curves(training_loss=(1.0, 0.5), validation_loss=(1.0, 0.6), running_dice=(0.2, 0.6)),
+        cost=Cost(seconds_per_epoch=(1.0, 3.0), peak_memory=2**30),
+        sets=(sets[0].model_copy(update={"cases": tuple(renamed)}), *sets[1:]),
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = Study(settings=SETTINGS, losses=("dice", "ce", "dice_ce"), folds=(0,), seeds=(0, 1))
+    for loss, shift, painted in (("dice", 0, 4), ("ce", 1, 1)):
+        for cell in study.cells:
+            if cell.loss == loss:
+                cell.folder(tmp_path).mkdir(parents=True)
+                write_result(
+                    cell.folder(tmp_path), result(study, loss, cell.seed, shift=shift, painted=painted)
+                )
+    for cell in study.cells:
+        if cell.loss == "dice_ce":
+            write_failure(cell.folder(tmp_path), "RuntimeError: <no memory>")
+    return study
+
+
+@pytest.fixture
+def comparison(study: Study, tmp_path: Path) -> Comparison:
+    return collect(tmp_path, study)
+
+
+def test_records_lose_nothing() -> None:
+    for one in (
+        case("a", shift=2, present=True, score=1.5),
+        case("b", shift=None, present=False, score=-math.inf),
+    ):
+        read = from_record(json.loads(json.dumps(as_record(one))))
+        assert json.dumps(as_record(read)) == json.dumps(as_record(one))
+        for metric in Metric:
+            known, again = (x.labels["lesion"].value(metric, "nnunet") for x in (one, read))
+            assert known == again or (math.isnan(known) and math.isnan(again))
+
+
+def test_figures_are_those_counted_by_hand(comparison: Comparison) -> None:
+    assert (comparison.positives, comparison.negatives) == (CASES, 4)
+    dice, ce = comparison.figures["dice"], comparison.figures["ce"]
+    assert (dice["dice"].value, ce["dice"].value) == (1.0, 0.75)
+    assert (dice["specificity"].value, ce["specificity"].value) == (0.0, 0.75)
+    assert ce["specificity"].low == pytest.approx(0.194, abs=1e-3)  # exact, 3 of 4
+    assert dice["dice_all"].value == pytest.approx(CASES / (CASES + 4))
+    assert dice["dice_nnunet"].value == pytest.approx(CASES / (CASES + 4))
+    assert ce["dice_nnunet"].value == pytest.approx(0.75 * CASES / (CASES + 1))
+    assert dice["false_volume"].value == 16.0
+    assert ce["false_lesions"].value == 0.25
+    assert (dice["presence_auroc"].value, dice["ood_auroc"].value) == (1.0, 1.0)
+    # of 256 voxels at 0.9 there are 192 foreground, of 3840 at 0.1 none
+    assert dice["calibration_error"].value == pytest.approx((256 * 0.9 - 192 + 3840 * 0.1) / 4096)
+
+
+def test_presence_threshold_silences_painted_lesion_free_cases(comparison: Comparison) -> None:
+    figures = comparison.figures["dice"]
+    assert all(
+        run.threshold == 5.0 for run in comparison.outcomes[0].runs
+    )  # smallest of 20 validation scores
+    assert figures["specificity_calibrated"].value == 1.0
+    assert figures["case_sensitivity_calibrated"].value == 1.0
+    assert figures["dice_all_calibrated"].value == 1.0
+
+
+def test_a_cell_counts_once_and_a_failed_loss_is_listed(
+    comparison: Comparison, study: Study, tmp_path: Path
+) -> None:
+    cell = study.cells[0]
+    write_result(cell.folder(tmp_path), result(study, cell.loss, cell.seed, shift=0, painted=4))
+    again = collect(tmp_path, study)
+    assert [len(one.runs) for one in again.outcomes] == [2, 2]
+    assert again.figures == comparison.figures
+    assert [one.loss for one in again.failed] == ["dice_ce"]
+
+
+def test_a_missing_training_is_passed_over_and_said(study: Study, tmp_path: Path) -> None:
+    (study.cells[0].folder(tmp_path) / "result.json").unlink()
+    comparison = collect(tmp_path, study)
+    assert comparison.figures["dice"]["dice"].value == 1.0
+    assert any("Not all trainings are done: Dice " in one for one in recommend(comparison, ()).doubts)
+
+
+def test_words_page_and_tables(comparison: Comparison, study: Study) -> None:
+    values = {one.loss: comparison.of_positives(one, Metric.DICE) for one in comparison.outcomes}
+    pairs = compare_pairs(values, comparison.resamples)
+    ranking = rank(values, pairs)
+    words = recommend(comparison, pairs)
+    assert (
+        words.headline
+        == "Dice segments best here; every other loss is worse, and the difference can be shown."
+    )
+    assert any("CE left 75 % empty" in one for one in words.reasons)
+    page = html(Content(study, comparison, pairs, ranking, words, (), "pixels", note="no <evidence>"))
+    assert "no &lt;evidence&gt;" in page
+    assert "&lt;no memory&gt;" in page
+    assert "<no memory>" not in page
+    assert page.count("<svg") == 6  # all lesions are of one size: no curve over sizes
+    assert "http" not in page.replace("http://www.w3.org", "")  # but for the namespace of SVG
+    rows = list(csv.DictReader(as_csv(figure_records(comparison)).splitlines()))
+    assert len(rows) == 2 * (len(COLUMNS) + 2)
+    assert len(list(case_records(comparison))) == 4 * (20 + CASES + 4)
+    everything = as_json(comparison, study, pairs, ranking)
+    assert json.loads(json.dumps(everything, allow_nan=False))["failures"][0]["reason"].startswith(
+        "RuntimeError"
+    )
+
+
+def test_nothing_done_yet_is_an_error(tmp_path: Path) -> None:
+    study = Study(settings=SETTINGS, losses=("dice",), folds=(0,), seeds=(0,))
+    with pytest.raises(ValueError, match="has a result"):
+        collect(tmp_path, study)
