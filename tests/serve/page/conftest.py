@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,8 +28,10 @@ CHROMIUM = (
 def chromium() -> Iterator[Any]:
     """The browser; a page in it is a matter of a tenth of a second."""
     require(CHROMIUM, "chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as engine:
+    require(find_spec("playwright"), "playwright is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
