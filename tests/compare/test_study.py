@@ -1,0 +1,87 @@
+"""What can be asked for, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nnunet_losses.compare.preparation import find_source
+from nnunet_losses.compare.sets import empty_references, image_cases, labelled_set
+from nnunet_losses.compare.study import Settings, Study, StudyError, loss_configuration, read_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = Settings(dataset="Dataset001_A", configuration="2d", epochs=2)
+PNG = {"file_ending": ".png"}
+
+
+def study(*losses: str, seeds: int = 1, settings: Settings = SETTINGS) -> Study:
+    return Study(settings=settings, losses=losses, folds=(0, 1), seeds=tuple(range(seeds)))
+
+
+def test_every_loss_runs_once_before_any_runs_twice() -> None:
+    cells = study("ce", "dice", seeds=2).cells
+    assert [(cell.loss, cell.fold, cell.seed) for cell in cells[:5]] == [
+        ("ce", 0, 0), ("dice", 0, 0), ("ce", 1, 0), ("dice", 1, 0), ("ce", 0, 1)]  # fmt: skip
+    assert len({cell.name for cell in cells}) == 8
+
+
+def test_a_later_run_adds_and_forgets_nothing(tmp_path: Path) -> None:
+    study("ce", seeds=2).write(tmp_path)
+    joined = study("dice", "ce").joined(read_study(tmp_path))
+    assert (joined.losses, joined.seeds) == (("ce", "dice"), (0, 1))
+
+
+def test_other_settings_are_not_mixed() -> None:
+    longer = SETTINGS.model_copy(update={"epochs": 3})
+    with pytest.raises(StudyError, match=r"epochs was 2, now 3"):
+        study("ce", settings=longer).joined(study("ce"))
+
+
+@pytest.mark.parametrize("loss", ["dize", "Dice_5epochs", "Dice_NoMirroring", ""])
+def test_unknown_losses_are_refused(loss: str) -> None:
+    with pytest.raises(StudyError, match=r"loss|names"):
+        loss_configuration(loss)
+
+
+def test_a_damaged_or_missing_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"holds no study.json"):
+        read_study(tmp_path)
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(StudyError, match=r"damaged"):
+        read_study(tmp_path)
+
+
+def test_two_data_sets_do_not_share_a_folder(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dataset.json").write_text(json.dumps(PNG))
+    folders, name = find_source(str(tmp_path / "a"), tmp_path / "out")
+    assert (name, (folders.raw / name).resolve()) == ("Dataset001_a", (tmp_path / "a").resolve())
+    assert find_source(str(tmp_path / "a"), tmp_path / "out") == (folders, name)
+
+
+def test_images_need_names_and_references(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"neither imagesTs"):
+        labelled_set(tmp_path, PNG)
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    with pytest.raises(StudyError, match=r"CASE_0000.png"):
+        labelled_set(tmp_path, PNG)
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "images" / "a_0000.png")
+    with pytest.raises(StudyError, match=r"has no reference"):
+        labelled_set(tmp_path, PNG)
+
+
+def test_empty_references_lie_on_the_images_grid(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a_0000.png")
+    (case,) = empty_references(image_cases(tmp_path, PNG, None), tmp_path / "empty", ".png")
+    assert case.reference is not None
+    mask = np.array(Image.open(case.reference))
+    assert mask.shape == (4, 6)
+    assert not mask.any()
