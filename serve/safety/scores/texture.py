@@ -72,7 +72,7 @@ def _axis(lines: NDArray[np.float32]) -> Floats:
     if length < SHORTEST:
         return np.full(PER_AXIS, np.nan)
     windowed = (lines - lines.mean(axis=1, keepdims=True)) * np.hanning(length + 1)[:-1].astype(np.float32)
-    bands = _bands(_power(windowed), np.fft.rfftfreq(length))
+    bands = _bands(_power(windowed), np.fft.rfftfreq(length).astype(np.float64))
     # ghosts are made by weakening whole frequencies of the image as it is, without any window
     spectrum = np.log(_power(lines)[1:] + FLOOR)
     roughness = np.log(np.abs(np.diff(spectrum, 2)).mean() + FLOOR)
