@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_losses.serve.predictor import versions
 from nnunet_losses.serve.safety.calibration import Calibration, Counts, GuaranteeKind
@@ -25,7 +25,7 @@ from nnunet_losses.serve.safety.unusual import strangest_tiles
 from nnunet_losses.serve.safety.verdict import judge
 
 from .errors import CalibrationError
-from .records import CaseRecord, Kind, Role
+from .records import CaseRecord, Kind, Refused, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.schema import ModelDescription
 
     from .planning import Plan
+
+AnyCase = TypeVar("AnyCase", bound=CaseRecord | Refused)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def build(
     *,
     engine: tuple[str, str],
     settings: BuildSettings = BuildSettings(),
+    refused: Sequence[Refused] = (),
 ) -> Built:
     """Make a calibration of records.
 
@@ -92,12 +95,15 @@ def build(
         description: of the model.
         engine: provider and precision that the networks ran on.
         settings: levels.
+        refused: cases of the plan that the contract refused: where they are ranked, the strangest.
 
     Raises:
         CalibrationError: where no case is left to be ranked, or none to fit to.
     """
-    ranked = {fold: independent(records, fold) for fold in plan.folds}
-    folds = [_fold_observations(fold, records, ranked[fold]) for fold in plan.folds]
+    drawn = {fold: independent([*records, *refused], fold) for fold in plan.folds}
+    ranked = {fold: [one for one in own if isinstance(one, CaseRecord)] for fold, own in drawn.items()}
+    strangest = {fold: len(own) - len(ranked[fold]) for fold, own in drawn.items()}
+    folds = [_fold_observations(fold, records, ranked[fold], strangest[fold]) for fold in plan.folds]
     _require_cases(folds)
     model = _with_tiles(_distribution(folds, plan, description, settings), list(ranked.values()))
     arrays = packed(model_arrays(model))
@@ -120,7 +126,7 @@ def build(
         provider=engine[0],
         precision=engine[1],
         identity=identity,
-        counts=_counts(records, chosen),
+        counts=_counts(records, chosen, sum(strangest.values())),
         distribution=model.section,
         presence=fit_presence(
             known, false_alarms=levels.false_alarms, misses=levels.misses, approximate=approximate
@@ -132,7 +138,7 @@ def build(
     return Built(calibration, model, arrays, _judged_outliers(model, records))
 
 
-def independent(records: Sequence[CaseRecord], fold: str | None) -> list[CaseRecord]:
+def independent(records: Sequence[AnyCase], fold: str | None) -> list[AnyCase]:
     """Choose the cases of a fold that new ones are ranked against: unseen, and of each group one.
 
     Left out are copies of images that were trained with, and all cases of a group (a patient) of which
@@ -140,12 +146,12 @@ def independent(records: Sequence[CaseRecord], fold: str | None) -> list[CaseRec
     name, so that neither its image nor its score has a say.
 
     Args:
-        records: of all cases.
+        records: of all cases, refused ones among them: these were trained with, or are drawn, as any other.
         fold: which fold's.
     """
     seen = [record for record in records if record.role is Role.FITTED and record.fold == fold]
     images, groups = {record.input_sha256 for record in seen}, {record.group for record in seen}
-    chosen: dict[str, CaseRecord] = {}
+    chosen: dict[str, AnyCase] = {}
     taken: set[str] = set()
     for record in sorted(records, key=lambda record: _draw(record.name)):
         if record.role is not Role.RANKED or record.fold != fold:
@@ -162,10 +168,10 @@ def _draw(name: str) -> str:
 
 
 def _fold_observations(
-    fold: str | None, records: Sequence[CaseRecord], ranked: Sequence[CaseRecord]
+    fold: str | None, records: Sequence[CaseRecord], ranked: Sequence[CaseRecord], refused: int
 ) -> FoldObservations:
     fitted = [r.observation for r in records if r.role is Role.FITTED and r.fold == fold]
-    return FoldObservations(fold or "bundle", fitted, [record.observation for record in ranked])
+    return FoldObservations(fold or "bundle", fitted, [record.observation for record in ranked], refused)
 
 
 def _require_cases(folds: Sequence[FoldObservations]) -> None:
@@ -205,7 +211,7 @@ def _has_truth(record: CaseRecord) -> bool:
     return record.kind in (Kind.LESION_BEARING, Kind.LESION_FREE)
 
 
-def _counts(records: Sequence[CaseRecord], chosen: Sequence[CaseRecord]) -> Counts:
+def _counts(records: Sequence[CaseRecord], chosen: Sequence[CaseRecord], refused: int) -> Counts:
     roles = Counter(record.role for record in records)
     kinds = Counter(record.kind for record in chosen)
     return Counts(
@@ -218,6 +224,7 @@ def _counts(records: Sequence[CaseRecord], chosen: Sequence[CaseRecord]) -> Coun
         outliers=roles[Role.OUTLIER],
         groups=len({record.group for record in chosen}),
         set_aside=roles[Role.RANKED] - len(chosen),
+        refused=refused,
     )
 
 

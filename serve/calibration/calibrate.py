@@ -19,8 +19,8 @@ from .building import BuildSettings, Built, build
 from .errors import CalibrationError
 from .planning import Plan, Planned, Sources, make_plan
 from .record_store import RecordStore
-from .records import Role
-from .running import EngineChoice, Refused, Runner
+from .records import Refused, Role
+from .running import EngineChoice, Runner
 from .writing import calibration_hash, write_calibration, write_site
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Calibrated:
 
     Attributes:
         built: the calibration.
-        refused: cases that the contract refused, and why; they are no part of it.
+        refused: cases that the contract refused, and why; where they are ranked, they count as strangest.
     """
 
     built: Built
@@ -85,7 +85,14 @@ def calibrate(
     runner = Runner(bundle, job.engine)
     store = _open_store(target, job, bundle.description, runner.engine)
     records, refused = runner.run_all(plan.cases, store, progress)
-    built = build(records, plan, bundle.description, engine=runner.engine, settings=job.settings)
+    built = build(
+        records,
+        plan,
+        bundle.description,
+        engine=runner.engine,
+        settings=job.settings,
+        refused=refused,
+    )
     write_calibration(target, bundle, built.calibration, built.arrays)
     if not job.keep_records:
         store.remove()
@@ -119,8 +126,10 @@ def recalibrate(
     runner = Runner(bundle, job.engine)
     store = _open_store(target, job, bundle.description, runner.engine)
     plan = _site_plan(images, bundle.description)
-    records = _distinct(runner.run_all(plan.cases, store, progress)[0])
-    overlay, arrays = _overlay(bundle, records, name)
+    records, refused = runner.run_all(plan.cases, store, progress)
+    overlay, arrays = _overlay(
+        bundle, _distinct(records), name, refused=len({case.input_sha256 for case in refused})
+    )
     write_site(target, bundle, overlay, arrays)
     if not job.keep_records:
         store.remove()
@@ -155,7 +164,9 @@ def _distinct(records: Sequence[CaseRecord]) -> list[CaseRecord]:
     return [by_image[image] for image in sorted(counts)]
 
 
-def _overlay(bundle: Bundle, records: Sequence[CaseRecord], name: str) -> tuple[SiteOverlay, bytes]:
+def _overlay(
+    bundle: Bundle, records: Sequence[CaseRecord], name: str, *, refused: int
+) -> tuple[SiteOverlay, bytes]:
     stored = bundle.calibration
     assert stored is not None, "asked before"
     model, description = stored.model, bundle.description
@@ -169,7 +180,8 @@ def _overlay(bundle: Bundle, records: Sequence[CaseRecord], name: str) -> tuple[
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         name=name,
         calibration=calibration_hash(bundle),
-        n=len(records),
+        n=len(records) + refused,
+        refused=refused,
         arrays=hashlib.sha256(arrays).hexdigest(),
         images=tuple(record.input_sha256 for record in records),
         learnt=LearntContract.of(observations, channels=description.channel_names, labels=labels),

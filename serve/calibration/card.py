@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from nnunet_losses.serve.safety.conformal import cases_for
-from nnunet_losses.serve.safety.verdict import largest_p
+from nnunet_losses.serve.safety.verdict import largest_p, refused_remark
 
 from .figures import level_figure, presence_figure
 
@@ -44,7 +44,8 @@ def calibration_section(calibration: Calibration) -> str:
         f"Made on {calibration.created} ({calibration.provider}, {calibration.precision}) by running "
         f"{counts.cases} cases: {counts.fitted} that the model was trained with, {counts.ranked} that are "
         f"new to it ({counts.lesion_bearing} with something to find, {counts.lesion_free} without, "
-        f"{counts.unlabelled} unknown), {counts.outliers} known to be strange; {counts.set_aside} set aside."
+        f"{counts.unlabelled} unknown), {counts.outliers} known to be strange; {counts.set_aside} set aside, "
+        f"{counts.refused} new ones refused by the input contract."
     )
     lines = [
         made,
@@ -68,7 +69,7 @@ def _distribution(section: DistributionSection) -> list[str]:
         "where these cases come from. "
         "It says nothing of how many strange images are caught."
     )
-    remark = [section.remark] if section.remark else []
+    remark = [told for told in (section.remark, refused_remark(section)) if told]
     figure = "![False alarms that the levels allow](calibration_levels.svg)"
     return [" ".join([sentence, *remark]), "\n".join(rows), figure]
 

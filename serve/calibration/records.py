@@ -31,6 +31,23 @@ class Role(StrEnum):
     OUTLIER = "outlier"
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A case that the contract refused: it has no scores. Where it is ranked, it counts as the strangest.
+
+    Attributes:
+        name, group, fold, role, input_sha256: as of ``CaseRecord``.
+        reason: what the contract says.
+    """
+
+    name: str
+    group: str
+    fold: str | None
+    role: Role
+    input_sha256: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class CaseRecord:
     """What is kept of a case.

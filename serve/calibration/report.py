@@ -36,7 +36,7 @@ def print_calibrated(result: Calibrated, *, as_json: bool) -> None:
         content: dict[str, Any] = {
             "calibration": built.calibration.model_dump(mode="json"),
             "outliers": {name: verdict.value for name, verdict in built.outliers.items()},
-            "refused": {case.planned.case.name: case.reason for case in result.refused},
+            "refused": {case.name: case.reason for case in result.refused},
         }
         print_json(content)
         return
@@ -49,7 +49,7 @@ def print_calibrated(result: Calibrated, *, as_json: bool) -> None:
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
         table.add_row("known outliers", f"{told} of {sum(verdicts.values())}")
     for case in result.refused:
-        table.add_row(f"refused: {escape(case.planned.case.name)}", escape(case.reason))
+        table.add_row(f"refused: {escape(case.name)}", escape(case.reason))
     Console().print(table)
 
 

@@ -13,7 +13,7 @@ from nnunet_losses.serve.predictor import Predictor
 from nnunet_losses.serve.safety.candidates import candidates
 
 from .errors import CalibrationError
-from .records import CaseRecord, Kind, Role
+from .records import CaseRecord, Kind, Refused, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,14 +39,6 @@ class EngineChoice:
     backend: Backend = "auto"
     precision: PrecisionChoice = "auto"
     threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A case that the contract refused: it is no case of the pool, and counted."""
-
-    planned: Planned
-    reason: str
 
 
 class Runner:
@@ -105,12 +97,15 @@ class Runner:
         records, refused = [], []
         for index, planned in enumerate(cases):
             progress(planned.case.name, index, len(cases))
-            made = store.load(planned) or self.run(planned)
+            made: CaseRecord | Refused | None = store.load(planned)
+            if made is None:
+                made = self.run(planned)
+                if isinstance(made, CaseRecord):
+                    store.save(planned, made)
             if isinstance(made, Refused):
                 refused.append(made)
-                continue
-            store.save(planned, made)
-            records.append(made)
+            else:
+                records.append(made)
         progress("", len(cases), len(cases))
         return records, refused
 
@@ -119,14 +114,14 @@ class Runner:
         predictor = self.predictor(planned.fold)
         course = predictor.prepare(planned.case)
         if course.breach is not None:
-            return Refused(planned, str(course.breach))
+            return _refused(planned, course)
         predictor.infer(course)
         return _recorded(planned, predictor, course)
 
 
 def _recorded(planned: Planned, predictor: Predictor, course: Course) -> CaseRecord | Refused:
     if course.breach is not None:  # found by the network's part of the way
-        return Refused(planned, str(course.breach))
+        return _refused(planned, course)
     assert course.image is not None, "prepared before"
     assert course.seen is not None, "the predictor observes"
     votes, image = course.found, course.image
@@ -146,6 +141,11 @@ def _recorded(planned: Planned, predictor: Predictor, course: Course) -> CaseRec
         candidates=found,
         tiles=_tiles(made) if planned.role is Role.RANKED else None,
     )
+
+
+def _refused(planned: Planned, course: Course) -> Refused:
+    known = f"unread: {planned.case.name}" if course.image is None else course.image.sha256
+    return Refused(planned.case.name, planned.group, planned.fold, planned.role, known, str(course.breach))
 
 
 def _tiles(made: Segmentation) -> dict[str, NDArray[np.float16]] | None:

@@ -67,6 +67,8 @@ class DistributionSection(Frozen):
         guarantee: what the levels promise.
         remark: why no more is promised.
         n: number of cases that new ones are ranked against.
+        refused: those of them that the input contract refused. They have no scores, and count as stranger
+            than every image that it admits; left out, the false alarms of the contract would come on top.
         scores: names of the scores, in the vectors' order.
         folds: where they come from.
         levels: see ``Levels``.
@@ -79,6 +81,7 @@ class DistributionSection(Frozen):
     guarantee: GuaranteeKind
     remark: str | None = None
     n: int = Field(ge=0)
+    refused: int = Field(default=0, ge=0)
     scores: tuple[str, ...]
     folds: tuple[FoldCases, ...]
     levels: Levels = Levels()
@@ -98,6 +101,7 @@ class Counts(Frozen):
         outliers: known to be strange; nothing was fitted to them.
         groups: patients, or whatever makes cases belong together, among the ranked.
         set_aside: unseen by the network, but of a group that it has seen, or a copy of a fitted image.
+        refused: unseen ones that the input contract refused; they count as the strangest.
     """
 
     cases: int
@@ -109,6 +113,7 @@ class Counts(Frozen):
     outliers: int = 0
     groups: int = 0
     set_aside: int = 0
+    refused: int = 0
 
 
 class Identity(Frozen):
@@ -162,6 +167,7 @@ class SiteOverlay(Frozen):
         name: of the site.
         calibration: SHA-256 of the ``calibration.json`` that it lies over.
         n: number of its cases.
+        refused: those of them that the input contract refused; they count as the strangest.
         arrays: SHA-256 of its arrays' file.
         images: SHA-256 of its cases' files, sorted.
         learnt: what they look like, in words.
@@ -172,6 +178,7 @@ class SiteOverlay(Frozen):
     name: str
     calibration: str
     n: int = Field(ge=1)
+    refused: int = Field(default=0, ge=0)
     arrays: str
     images: tuple[str, ...]
     learnt: LearntContract

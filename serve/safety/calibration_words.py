@@ -22,7 +22,7 @@ def calibration_rows(calibration: Calibration, site: SiteOverlay | None) -> list
     cases = (
         f"{counts.ranked} new to the model ({counts.lesion_bearing} with something to find, "
         f"{counts.lesion_free} without, {counts.unlabelled} unknown), {counts.fitted} trained with, "
-        f"{counts.outliers} known outliers, {counts.set_aside} set aside"
+        f"{counts.outliers} known outliers, {counts.set_aside} set aside, {counts.refused} refused"
     )
     made = f"{calibration.created} on {calibration.provider}, {calibration.precision}"
     rows = [("calibrated", made), ("cases", cases)]

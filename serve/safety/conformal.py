@@ -41,6 +41,17 @@ class Combined:
     z: Scores
     n: int
 
+    def among_stranger(self, count: int) -> Combined:
+        """Return the same with so many more calibration cases, all of them stranger than this one.
+
+        Example:
+            >>> combined(np.array([9.0]), np.array([[1.0], [2.0], [3.0]])).among_stranger(1).p
+            0.4
+        """
+        at_least = round(self.p * (self.n + 1))  # as strange cases, this one among them
+        n = self.n + count
+        return Combined((at_least + count) / (n + 1), self.statistic, self.z, n)
+
 
 def p_value(score: float, calibration: Scores) -> float:
     """Return the share of cases, the new one among them, that are at least as strange.

@@ -60,11 +60,19 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class FoldObservations:
-    """Cases of one fold: those that its network was trained with, and those that it has not seen."""
+    """Cases of one fold: those that its network was trained with, and those that it has not seen.
+
+    Attributes:
+        name: of the fold.
+        fitted: cases that its network was trained with.
+        ranked: cases that it has not seen.
+        refused: number of further such cases that the input contract refused.
+    """
 
     name: str
     fitted: Sequence[Observation]
     ranked: Sequence[Observation]
+    refused: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +127,13 @@ class DistributionModel:
         return [fold.scorer(case) for fold, case in zip(self.folds, given, strict=False)]
 
     def combine(self, scores: Sequence[Floats]) -> Combined:
-        """Combine a case's scores into one p-value; see ``conformal``."""
+        """Combine a case's scores into one p-value; see ``conformal``.
+
+        Calibration cases that the contract refused are stranger than any case that has scores.
+        """
         pools = [fold.pool for fold in self.folds]
-        return combined(scores[0], pools[0]) if len(pools) == 1 else cross_combined(scores, pools)
+        found = combined(scores[0], pools[0]) if len(pools) == 1 else cross_combined(scores, pools)
+        return found.among_stranger(self.section.refused)
 
     def fixed(self, scores: Sequence[Floats]) -> float:
         """Statistic that depends on the fitted cases alone: for drift. Mean over the folds."""
@@ -174,11 +186,13 @@ def calibrate_folds(
     if not folds:
         raise ValueError("there are no folds; give at least one")
     made = tuple(_fold_scores(fold, settings) for fold in folds)
-    n = sum(len(fold.ranked) for fold in folds)
+    refused = sum(fold.refused for fold in folds)
+    n = sum(len(fold.ranked) for fold in folds) + refused
     section = DistributionSection(
         guarantee=guarantee if n else GuaranteeKind.NONE,
         remark=remark,
         n=n,
+        refused=refused,
         scores=made[0].scorer.names,
         folds=tuple(
             FoldCases(fold=fold.name, fitted=len(fold.fitted), ranked=len(fold.ranked)) for fold in folds

@@ -92,10 +92,11 @@ def with_site(model: DistributionModel, site: SiteOverlay, pool: NDArray[Any]) -
     # the cases trained no network, and what was approximate for that reason is so no more
     changes = {
         "n": site.n,
+        "refused": site.refused,
         "learnt": site.learnt,
         "remark": remark,
         "guarantee": GuaranteeKind.CONFORMAL,
-        "folds": (model.section.folds[0].model_copy(update={"ranked": site.n}),),
+        "folds": (model.section.folds[0].model_copy(update={"ranked": site.n - site.refused}),),
     }
     first = replace(model.folds[0], pool=pool)
     return DistributionModel(model.section.model_copy(update=changes), (first,))
@@ -165,7 +166,7 @@ def model_from_arrays(section: DistributionSection, arrays: Arrays) -> Distribut
     folds = tuple(_fold(unnested(f"fold_{index}", arrays)) for index in range(len(section.folds)))
     if any(fold.scorer.names != section.scores for fold in folds):
         raise ValueError("the scores have other names than the section lists")
-    if sum(len(fold.pool) for fold in folds) != section.n:
+    if sum(len(fold.pool) for fold in folds) + section.refused != section.n:
         raise ValueError(f"there are not the {section.n} ranked cases that the section counts")
     return DistributionModel(section, folds)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.errors import Refusal
 
+    from .calibration import DistributionSection
     from .conformal import Combined
     from .distribution import DistributionModel
     from .scores.observation import Observation
@@ -39,12 +40,14 @@ class Rule:
         suspicious, out_of_distribution: largest p-values.
         n: number of calibration cases.
         heuristic_z: takes the place of the lower level where it cannot be reached.
+        refused: calibration cases among the n that the contract refused.
     """
 
     suspicious: float | None
     out_of_distribution: float | None
     n: int
     heuristic_z: float
+    refused: int = 0
 
     @classmethod
     def of(cls, model: DistributionModel) -> Rule:
@@ -52,7 +55,7 @@ class Rule:
         section = model.section
         levels = (section.levels.suspicious, section.levels.out_of_distribution)
         upper, lower = (largest_p(section.n, level, section.pac) for level in levels)
-        return cls(upper, lower, section.n, section.heuristic_z)
+        return cls(upper, lower, section.n, section.heuristic_z, section.refused)
 
     def decide(self, p: float, z: float) -> tuple[Verdict, str]:
         """Verdict and basis for a p-value and the case's largest deviation.
@@ -65,11 +68,30 @@ class Rule:
         if self.out_of_distribution is not None:
             if p <= self.out_of_distribution + FEW:
                 return Verdict.OUT_OF_DISTRIBUTION, "conformal"
-        elif self.n and p <= smallest_p(self.n) + FEW and z > self.heuristic_z:
+        elif self.n and self._is_strangest(p) and z > self.heuristic_z:
             return Verdict.OUT_OF_DISTRIBUTION, "heuristic"
         if self.suspicious is not None and p <= self.suspicious + FEW:
             return Verdict.SUSPICIOUS, "conformal"
         return Verdict.IN_DISTRIBUTION, "conformal" if self.suspicious is not None else "heuristic"
+
+    def _is_strangest(self, p: float) -> bool:
+        """Whether no admitted case is as strange; the rule of thumb adds nothing to a level that is kept."""
+        keeps_level = self.suspicious is None or p <= self.suspicious + FEW
+        return keeps_level and p <= least_p(self.n, self.refused) + FEW
+
+
+def least_p(n: int, refused: int) -> float:
+    """Smallest p-value of an image that the contract admits.
+
+    Args:
+        n: number of calibration cases.
+        refused: those of them that the contract refused.
+
+    Example:
+        >>> least_p(19, 0), least_p(19, 1)
+        (0.05, 0.1)
+    """
+    return (1 + refused) / (n + 1)
 
 
 def largest_p(n: int, level: float, pac: float | None) -> float | None:
@@ -119,10 +141,10 @@ def judge(model: DistributionModel, observations: Sequence[Observation]) -> Dist
         remark=_remark(model, rule),
         p=p,
         statistic=_statistic(model, scores),
-        p_min=smallest_p(section.n),
+        p_min=least_p(section.n, section.refused),
         n_calibration=section.n,
         levels={"suspicious": rule.suspicious, "out_of_distribution": rule.out_of_distribution},
-        evidence=_told(evidence, section.n, verdict),
+        evidence=_told(evidence, section.n - section.refused, verdict),
     )
 
 
@@ -139,7 +161,8 @@ def fixed_p(model: DistributionModel, scores: Sequence[Floats]) -> float:
 
     Only for such a one is the false-alarm rate of a calibration Beta-distributed, as ``pac`` presumes.
     """
-    return p_value(model.fixed(scores), model.fixed_pool())
+    refused = np.full(model.section.refused, np.inf)
+    return p_value(model.fixed(scores), np.concatenate([model.fixed_pool(), refused]))
 
 
 def contract_breach(refusal: Refusal) -> Distribution:
@@ -155,12 +178,13 @@ def contract_breach(refusal: Refusal) -> Distribution:
 
 
 def marginal_p(model: DistributionModel, scores: Sequence[Floats]) -> Floats:
-    """(scores,) p-value of each score alone; NaN where the case has it not."""
+    """(scores,) p-value of each score alone, among cases that have scores; NaN where the case has it not."""
     stranger = np.zeros(len(model.section.scores))
     for fold, own in zip(model.folds, scores, strict=True):
         stranger += np.count_nonzero(np.where(np.isnan(fold.pool), -np.inf, fold.pool) >= own, axis=0)
     missing = np.isnan(np.stack(scores)).all(axis=0)
-    result: Floats = np.where(missing, np.nan, (1 + stranger) / (model.section.n + 1))
+    scored = model.section.n - model.section.refused
+    result: Floats = np.where(missing, np.nan, (1 + stranger) / (scored + 1))
     return result
 
 
@@ -195,7 +219,8 @@ def _is_notable(item: Evidence, n: int) -> bool:
 
 def _remark(model: DistributionModel, rule: Rule) -> str | None:
     """What limits the promise, in sentences."""
-    section, told = model.section, [model.section.remark] if model.section.remark else []
+    section = model.section
+    told = [remark for remark in (section.remark, refused_remark(section)) if remark]
     for name, level, limit in (
         ("suspicious", section.levels.suspicious, rule.suspicious),
         ("out_of_distribution", section.levels.out_of_distribution, rule.out_of_distribution),
@@ -203,6 +228,16 @@ def _remark(model: DistributionModel, rule: Rule) -> str | None:
         if limit is None:
             told.append(_unreachable(name, level, section.n, section.pac))
     return " ".join(told) or None
+
+
+def refused_remark(section: DistributionSection) -> str | None:
+    """Say what became of calibration cases that the contract refused; None where there were none."""
+    if not section.refused:
+        return None
+    return (
+        f"The input contract refused {section.refused} of the {section.n} calibration cases; they count as "
+        "stranger than every image that it admits."
+    )
 
 
 def _unreachable(name: str, level: float, n: int, pac: float | None) -> str:

@@ -12,8 +12,10 @@ from nnunet_losses.serve.calibration.card import calibrated_card
 from nnunet_losses.serve.calibration.errors import CalibrationError
 from nnunet_losses.serve.calibration.figures import level_figure, presence_figure
 from nnunet_losses.serve.calibration.planning import Plan
-from nnunet_losses.serve.calibration.records import CaseRecord, Kind, Role
+from nnunet_losses.serve.calibration.records import CaseRecord, Kind, Refused, Role
 from nnunet_losses.serve.safety.candidates import Candidate, LabelCandidates
+from nnunet_losses.serve.safety.stored import model_arrays, model_from_arrays
+from nnunet_losses.serve.safety.verdict import judge
 
 from ..models import channel, description
 from ..safety.scores.cases import made_up
@@ -96,6 +98,43 @@ def test_a_calibration_counts_its_cases() -> None:
     assert {one.label for one in built.calibration.presence.labels} == {"organ", "lesion"}
     assert built.outliers["odd"].value != "in_distribution"
     assert build(records, Plan((), (None,)), model, engine=ENGINE).arrays == built.arrays
+
+
+def refused(name: str, role: Role = Role.RANKED, **changes: Any) -> Refused:
+    values: dict[str, Any] = {"group": name, "fold": None, "input_sha256": f"hash of {name}"}
+    return Refused(name=name, role=role, reason="it is blank", **(values | changes))
+
+
+def test_a_case_that_the_contract_refuses_is_the_strangest_of_the_pool() -> None:
+    model = description(channel("T1"), channel("T2"))
+    ranked = [record(f"{index}") for index in range(18)]
+    out = [
+        refused("blank"),
+        refused("copy of blank", input_sha256="hash of blank"),
+        refused("of a trained patient", group="known 0"),
+        refused("trained", Role.FITTED),
+    ]
+    built = build([*known(), *ranked], Plan((), (None,)), model, engine=ENGINE, refused=out)
+    section = built.calibration.distribution
+    assert section is not None
+    assert (section.n, section.refused, section.folds[0].ranked) == (19, 1, 18)
+    assert built.calibration.counts.refused == 1
+    strange = made_up(RANDOM, nonzero=np.array([1e3, 1e3]))
+    found = judge(built.model, [strange])
+    # one of 20 is refused: whatever else is flagged would be a second one
+    assert (found.p, found.p_min, found.verdict.value) == (0.1, 0.1, "in_distribution")
+    assert found.remark is not None
+    assert "refused 1 of the 19 calibration cases" in found.remark
+    assert "refused 1 of the 19" in calibrated_card("# model\n", built.calibration)
+    arrays = model_arrays(built.model)
+    assert judge(model_from_arrays(section, arrays), [strange]).p == 0.1
+    without = build([*known(), *ranked, record("19th")], Plan((), (None,)), model, engine=ENGINE)
+    assert judge(without.model, [strange]).p == 0.05
+
+
+def test_a_refused_training_case_keeps_its_patient_out() -> None:
+    cases = [record("second image", group="anna"), refused("first image", Role.FITTED, group="anna")]
+    assert independent(cases, None) == []
 
 
 def test_card_and_figures_tell_what_was_calibrated() -> None:
