@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.detection.phantoms import PLANE
 
-from .draws import ALPHAS, CASES, SIZES, experiment, false_alarms
+from .draws import ALPHAS, CASES, SIZES, experiment, false_alarms, leaking_alarms
 from .stream import observer, stream, training_cases
 from .streams import made_up_streams, phantom_streams
 
@@ -32,18 +32,15 @@ def main() -> None:
     setting = experiment(training_cases(observer(given.bundle), folder), stream(given.work), CASES)
     print(f"{len(setting.fresh)} new phantoms, {int(setting.refused.sum())} refused by the contract")
     result = {"phantoms": len(setting.fresh), "refused": int(setting.refused.sum())}
-    for key, leak in (("conformal", False), ("leaking", True)):
-        result[key] = [_rate(setting, alpha, n, leak=leak) for alpha in ALPHAS for n in SIZES]
+    for key, count in (("conformal", false_alarms), ("leaking", leaking_alarms)):
+        result[key] = [_rate(key, count(setting, alpha=alpha, n=n)) for alpha in ALPHAS for n in SIZES]
     result["drift"] = {"made_up": made_up_streams().told(), "phantoms": _phantoms(setting)}
     given.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["drift"]))
 
 
-def _rate(setting, alpha, n, *, leak):
-    rate = false_alarms(setting, alpha=alpha, n=n, leak=leak)
-    print(
-        ("leaking  " if leak else "conformal"), rate, "holds" if rate.holds else "DOES NOT HOLD", flush=True
-    )
+def _rate(key, rate):
+    print(f"{key:10}", rate, "holds" if rate.holds else "DOES NOT HOLD", flush=True)
     return rate.told()
 
 

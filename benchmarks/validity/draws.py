@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.safety.scores.observation import Observation
 
+    from .kept import Kept
+
     Floats = NDArray[np.float64]
 
 ALPHAS = (0.05, 0.1)
 SIZES = (20, 50, 100, 200)
 DRAWS, TESTED = 200, 10
 CASES = DRAWS * (max(SIZES) + TESTED)
+LEAKING_DRAWS = 60  # each fits all scores anew
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Experiment:
         scorer: their scores; the very ones that every draw's calibration would fit anew.
         fresh: cases of the stream, without what only the scores need.
         refused: of each, whether the contract refuses it.
+        whole: the first of them with everything, for scores that are fitted anew.
     """
 
     training: Sequence[Observation]
@@ -94,13 +98,18 @@ class Experiment:
     scorer: Remembered
     fresh: Sequence[Observation]
     refused: NDArray[np.bool_]
+    whole: Sequence[Kept] = ()
 
     def calibrated(self, ranked: Sequence[Observation], alpha: float) -> DistributionModel:
         """Calibrate as the command does."""
-        levels = Levels(suspicious=alpha, out_of_distribution=alpha / 5)
-        settings = Settings(levels=levels, fit=lambda _: self.scorer, fixed=False)
+        settings = Settings(levels=_levels(alpha), fit=lambda _: self.scorer, fixed=False)
         fold = FoldObservations("held_out", self.training, ranked)
         return calibrate_folds([fold], settings, learnt=self.learnt)
+
+    def leaking(self, known: Sequence[Observation], alpha: float) -> DistributionModel:
+        """Calibrate wrongly: rank the very cases that the scores are fitted to."""
+        settings = Settings(levels=_levels(alpha), fixed=False)
+        return calibrate_folds([FoldObservations("leaking", known, known)], settings, learnt=self.learnt)
 
     def with_fixed_statistic(self) -> DistributionModel:
         """A calibration with the statistic that drift is watched by; it depends on the fitted cases alone."""
@@ -112,42 +121,71 @@ def experiment(training: Sequence[Observation], stream: Any, count: int) -> Expe
     """Fit the scores, and score every case once; the stream's cases are let go one by one."""
     scorer = Scorer.fit(training)
     rows = {id(case): scorer(case) for case in training}
-    fresh, refused = [], []
-    for kept, _ in zip(stream, range(count), strict=False):
+    fresh, refused, whole = [], [], []
+    for kept, index in zip(stream, range(count), strict=False):
         fresh.append(kept.observation)
+        whole += [kept] if index < LEAKING_DRAWS * TESTED else []
         refused.append(kept.refused is not None)
         rows[id(kept.observation)] = scorer(kept.whole())
     remembered = Remembered(scorer.names, rows)
-    return Experiment(training, LearntContract.of(training), remembered, fresh, np.array(refused))
+    return Experiment(training, LearntContract.of(training), remembered, fresh, np.array(refused), whole)
 
 
-def false_alarms(setting: Experiment, *, alpha: float, n: int, leak: bool = False) -> Rate:
+def false_alarms(setting: Experiment, *, alpha: float, n: int) -> Rate:
     """Share of new phantoms that are called strange.
 
     Args:
         setting: cases and scores.
         alpha: level.
         n: calibration cases of each draw.
-        leak: rank training cases instead of new ones, which is wrong.
     """
     needed = n + TESTED
     draws = min(DRAWS, len(setting.fresh) // needed)
-    random = np.random.default_rng([n, 7])
     rates = []
     for draw in range(draws):
         cases = range(draw * needed, (draw + 1) * needed)
-        ranked = [setting.fresh[index] for index in cases[:n]]
-        if leak:
-            ranked = [setting.training[i] for i in random.permutation(len(setting.training))[:n]]
-        model = setting.calibrated(ranked, alpha)
-        rates.append(np.mean([_is_alarm(setting, model, index) for index in cases[n:]]))
-    error = float(np.std(rates, ddof=1) / np.sqrt(draws))
-    return Rate(alpha, n, draws, TESTED, float(np.mean(rates)), error)
+        model = setting.calibrated([setting.fresh[index] for index in cases[:n]], alpha)
+        alarms = [
+            _is_alarm(model, setting.fresh[index], refused=bool(setting.refused[index]))
+            for index in cases[n:]
+        ]
+        rates.append(float(np.mean(alarms)))
+    return _rate(alpha, n, rates)
 
 
-def _is_alarm(setting: Experiment, model: DistributionModel, index: int) -> bool:
+def leaking_alarms(setting: Experiment, *, alpha: float, n: int) -> Rate:
+    """Run the same test on calibrations that rank the cases that their scores were fitted to.
+
+    This is what happens where somebody passes the training images as cases that the model has not seen.
+
+    Args:
+        setting: cases; of the scores nothing is taken.
+        alpha: level.
+        n: training cases of each draw.
+    """
+    random = np.random.default_rng([n, 7])
+    rates = []
+    for draw in range(min(LEAKING_DRAWS, len(setting.whole) // TESTED)):
+        known = [setting.training[index] for index in random.permutation(len(setting.training))[:n]]
+        model = setting.leaking(known, alpha)
+        tested = setting.whole[draw * TESTED : (draw + 1) * TESTED]
+        alarms = [_is_alarm(model, kept.whole(), refused=kept.refused is not None) for kept in tested]
+        rates.append(float(np.mean(alarms)))
+    return _rate(alpha, n, rates)
+
+
+def _rate(alpha: float, n: int, rates: Sequence[float]) -> Rate:
+    error = float(np.std(rates, ddof=1) / np.sqrt(len(rates)))
+    return Rate(alpha, n, len(rates), TESTED, float(np.mean(rates)), error)
+
+
+def _levels(alpha: float) -> Levels:
+    return Levels(suspicious=alpha, out_of_distribution=alpha / 5)
+
+
+def _is_alarm(model: DistributionModel, case: Observation, *, refused: bool) -> bool:
     """Refused by the contract, or any verdict but in distribution."""
-    if setting.refused[index]:
+    if refused:
         return True
-    whole = model.combine(model.scores([setting.fresh[index]]))
+    whole = model.combine(model.scores([case]))
     return Rule.of(model).decide(whole.p, whole.statistic)[0] is not Verdict.IN_DISTRIBUTION
