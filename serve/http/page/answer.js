@@ -2,7 +2,7 @@
 
 import { byId, inWords, make, number, problemNotice, show } from "./elements.js";
 import { patternName, swatch } from "./palette.js";
-import { amount, guarantee, nextSteps, outcome, parts, verdict } from "./words.js";
+import { amount, guarantee, nextSteps, outcome, parts, percent, verdict } from "./words.js";
 
 /** Show a whole answer. `labels` are the model's, whose order decides the colours. */
 export function showAnswer(answer, labels) {
@@ -55,7 +55,7 @@ function labelRow(label, labels, { withScore }) {
   const index = Math.max(labels.findIndex((known) => known.name === label.name), 0);
   const sign = swatch(index);
   sign.title = patternName(index);
-  const said = label.presence ?? (label.present ? "present" : "absent");
+  const said = label.presence?.decision ?? (label.present ? "present" : "absent");
   const row = make("tr", { className: label.present ? "" : "absent" },
     make("td", {}, sign, label.name), make("td", {}, said.replaceAll("_", " ")),
     make("td", { className: "number" }, label.voxels ? amount(label) : "none"),
@@ -66,9 +66,10 @@ function labelRow(label, labels, { withScore }) {
 
 function likeness(distribution) {
   const { tone, sign, name, text } = verdict(distribution);
-  const evidence = distribution.evidence.map(inWords);
+  const evidence = distribution.evidence.map((entry) => entry.message);
   return section("Is the image like those that the model knows?",
     make("p", {}, make("span", { className: "chip", tone }, `${sign} ${name}`)), make("p", {}, text),
+    ...(distribution.remark ? [make("p", { className: "hint" }, distribution.remark)] : []),
     ...(evidence.length ? [make("details", {}, make("summary", {}, `Evidence (${evidence.length})`), ...bullets(evidence))] : []));
 }
 
@@ -84,12 +85,13 @@ function changes(policy) {
 }
 
 function promise(answer) {
-  return section("What is promised, and what not", make("p", {}, guarantee(answer.guarantee)), ...quality(answer.quality));
+  return section("What is promised, and what not", make("p", {}, guarantee(answer.guarantee)),
+    ...(answer.guarantee.remark ? [make("p", { className: "hint" }, answer.guarantee.remark)] : []), ...quality(answer.quality));
 }
 
-function quality({ expected_dice: dice, interval }) {
+function quality({ expected_dice: dice, interval, coverage }) {
   if (typeof dice !== "number") return [];
-  const range = interval ? ` (between ${interval.map((value) => number(value, 2)).join(" and ")})` : "";
+  const range = interval ? ` (in ${percent(coverage)} of cases between ${interval.map((value) => number(value, 2)).join(" and ")})` : "";
   return [make("p", {}, `Expected overlap with a person's mask, Dice: ${number(dice, 2)}${range}.`)];
 }
 

@@ -19,7 +19,7 @@ export function outcome(answer) {
         : "Look at the mask before you use it.",
     }),
     empty: () => emptiness(answer),
-    indeterminate: () => ({
+    indeterminate: () => answer.empty?.reason === "REJECTED_OOD" ? emptiness(answer) : ({
       tone: "warning", sign: "?", headline: "Neither found nor ruled out",
       text: "What the model saw is too weak to be called present, and too strong to be called absent. Somebody has to look.",
     }),
@@ -36,10 +36,10 @@ const doubtful = (answer) => ["suspicious", "out_of_distribution"].includes(answ
 const EMPTY_REASONS = {
   NO_VOXEL_ABOVE_THRESHOLD: "No voxel was more likely to belong to a structure than to the background.",
   ALL_COMPONENTS_BELOW_SIZE: "All that the model marked was smaller than the least size that is kept.",
-  ALL_COMPONENTS_BELOW_CONFIDENCE: "All that the model marked was too uncertain to be kept.",
+  ALL_COMPONENTS_BELOW_CONFIDENCE: "The evidence for what the model marked lies below the threshold of absence.",
   INPUT_BLANK: "The image is blank.",
   REJECTED_OOD: "The image is not like those that the model learnt from, so its mask was withheld.",
-  LABEL_ABSENT: "The evidence for every structure lies below the threshold of absence.",
+  LABEL_ABSENT: "The model marked other structures only.",
 };
 
 function emptiness(answer) {
@@ -72,11 +72,12 @@ export function verdict({ verdict: value, p, p_min: least, n_calibration: n }) {
 export const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
 
 /** What is promised, and what is not. */
-export function guarantee({ kind, alpha, n }) {
+export function guarantee({ kind, alpha, misses, n }) {
   const level = typeof alpha === "number" ? percent(alpha) : "a set share";
+  const missed = typeof misses === "number" ? `, and at most ${percent(misses)} of those with it are wrongly called empty` : "";
   const limit = "It says nothing about this one image, nor about how well the mask is drawn, and it ends where images change (another scanner, protocol or population).";
   const known = {
-    conformal: `At most ${level} of images like the calibration images (${n}) are wrongly called unusual or wrongly said to show something, on average. ${limit}`,
+    conformal: `At most ${level} of images without a structure are wrongly said to show it${missed}, on average over images like the calibration images (${n}). ${limit}`,
     approximate: `The error rate of ${level} was estimated on ${n} images that parts of the model had seen in training: it may be higher. ${limit}`,
     surrogate: `The error rate of ${level} rests on stand-ins for images without a finding (${n}), as there were none to calibrate with: it may be higher. ${limit}`,
     none: "Nothing is promised about error rates: no calibration stands behind this answer.",

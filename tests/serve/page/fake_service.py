@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from nnunet_losses.serve.answer import Answer
 from nnunet_losses.serve.http.routes import page
 from nnunet_losses.serve.http.security.headers import SecurityHeaders
 
@@ -42,8 +43,8 @@ def model(**changes: Any) -> dict[str, Any]:
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    """An answer in which both labels are present."""
-    label = {"present": True, "voxels": 1200, "volume_ml": 1.2, "components": 1, "presence_score": None}
+    """An answer in which both labels are present, as the service would write it."""
+    label = {"present": True, "voxels": 1200, "volume_ml": 1.2, "components": 1}
     manifest = {
         "model": "hippocampus",
         "bundle_sha256": "ab" * 32,
@@ -61,23 +62,11 @@ def answer(**changes: Any) -> dict[str, Any]:
         "case": "case",
         "outcome": "segmented",
         "spacing": [1, 1, 1],
-        "distribution": {
-            "verdict": "not_calibrated",
-            "p": None,
-            "p_min": None,
-            "n_calibration": 0,
-            "evidence": [],
-        },
         "labels": [{"name": name, **label} for name in ("Anterior", "Posterior")],
-        "empty": None,
-        "problem": None,
-        "guarantee": {"kind": "none", "alpha": None, "n": 0},
-        "policy": {"ood": "flag", "empty": "flag", "applied": [], "removed_components": []},
-        "quality": {"expected_dice": None, "interval": None, "uncertainty_map": None},
-        "warnings": [],
         "manifest": manifest,
     }
-    return known | changes
+    written: dict[str, Any] = Answer.model_validate(known | changes).model_dump(mode="json")
+    return written
 
 
 @dataclass

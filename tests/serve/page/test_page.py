@@ -66,17 +66,8 @@ def test_cancelled_while_it_runs(service: FakeService, driver: Driver, volume: s
 
 
 def test_an_empty_mask_is_a_finding(service: FakeService, driver: Driver, volume: str) -> None:
-    labels = [
-        {
-            "name": name,
-            "present": False,
-            "voxels": 0,
-            "volume_ml": 0.0,
-            "components": 0,
-            "presence_score": None,
-        }
-        for name in ("Anterior", "Posterior")
-    ]
+    nothing = {"present": False, "voxels": 0, "volume_ml": 0.0, "components": 0}
+    labels = [{"name": name, **nothing} for name in ("Anterior", "Posterior")]
     empty = {"reason": "NO_VOXEL_ABOVE_THRESHOLD", "meaning": "no_finding"}
     service.answer = answer(outcome="empty", labels=labels, empty=empty)
     service.files = {"mask": ("mask.nii", "application/octet-stream", images.mask(labels=()))}
@@ -105,12 +96,12 @@ def test_an_unusual_image_is_called_so(service: FakeService, driver: Driver, vol
         "p": 0.02,
         "p_min": 0.02,
         "n_calibration": 49,
-        "evidence": [{"name": "histogram", "p": 0.02}],
+        "remark": "Too few cases for 1 %.",
+        "evidence": [{"name": "histogram", "message": "The contrast is another one.", "p": 0.02}],
     }
     removed = [{"label": "Anterior", "voxels": 12, "reason": "too small"}]
     policy = {"ood": "flag", "empty": "flag", "applied": [], "removed_components": removed}
-    guarantee = {"kind": "conformal", "alpha": 0.05, "n": 49}
-    service.answer = answer(distribution=distribution, policy=policy, guarantee=guarantee)
+    service.answer = answer(distribution=distribution, policy=policy)
     driver.choose(volume)
     driver.send()
     driver.headline()
@@ -119,13 +110,64 @@ def test_an_unusual_image_is_called_so(service: FakeService, driver: Driver, vol
     for words in (
         "Unlike the calibration images",
         "2 %",
+        "Too few cases for 1 %.",
         "Evidence (1)",
         "Removed parts (1)",
         "12",
-        "At most 5 %",
     ):
         assert words in text
-    assert "nor about how well the mask is drawn" in text
+    driver.page.get_by_text("Evidence (1)").click()
+    assert "The contrast is another one." in driver.statement()
+
+
+def test_a_calibrated_decision_and_its_promise(service: FakeService, driver: Driver, volume: str) -> None:
+    decision = {
+        "decision": "indeterminate",
+        "lower": 2.5,
+        "upper": 8.0,
+        "p": 0.06,
+        "guarantee": "conformal",
+        "false_alarms": 0.05,
+        "misses": 0.1,
+        "n_lesion_free": 30,
+        "n_lesion_bearing": 31,
+    }
+    mask = {"name": "Anterior", "present": True, "voxels": 12, "volume_ml": 0.1, "components": 2}
+    service.answer = answer(
+        outcome="indeterminate",
+        labels=[{**mask, "presence_score": 5.8885, "presence": decision}],
+        guarantee={
+            "kind": "conformal",
+            "alpha": 0.05,
+            "misses": 0.1,
+            "n": 30,
+            "remark": "The weakest of all.",
+        },
+        quality={"expected_dice": 0.4254, "interval": [0.0086, 1.0], "coverage": 0.9, "n": 30},
+    )
+    driver.choose(volume)
+    driver.send()
+    assert driver.headline() == "Neither found nor ruled out"
+    row = driver.page.locator("#statement tbody tr").inner_text()
+    assert "indeterminate" in row
+    assert "5.89" in row
+    for words in (
+        "At most 5 % of images without a structure",
+        "at most 10 % of those with it are wrongly called empty",
+        "nor about how well the mask is drawn",
+        "The weakest of all.",
+        "Dice: 0.43 (in 90 % of cases between 0.0086 and 1)",
+    ):
+        assert words in driver.statement()
+
+
+def test_a_suppressed_mask_is_no_finding(service: FakeService, driver: Driver, volume: str) -> None:
+    empty = {"reason": "REJECTED_OOD", "meaning": "no_decision"}
+    service.answer = answer(outcome="indeterminate", empty=empty)
+    driver.choose(volume)
+    driver.send()
+    assert driver.headline() == "Empty, but no finding"
+    assert "withheld" in driver.page.locator("#summary").inner_text()
 
 
 def test_rejected_says_why_and_what_to_do(service: FakeService, driver: Driver, volume: str) -> None:
