@@ -41,6 +41,10 @@ class Owned:
             for name in ("ann", "bob", "prometheus")
         )
 
+    def close(self) -> None:
+        for client in (self.ann, self.bob, self.prometheus):
+            client.close()
+
     def submit(self, client: httpx.Client, **more: Any) -> str:
         files = {name: (f"{CANARY}.nii.gz", CANARY.encode()) for name in ("T1", "FLAIR")}
         reply = client.post("/v1/jobs", files=files, **more)
@@ -60,7 +64,9 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owned]:
             tokens[name], record = create_key(name, [scope])
             keys.append(record)
     with serving(FakeEngine(), folder=folder / "uploads", keys_file=folder / "keys.json") as service:
-        yield Owned(service, tokens)
+        owned = Owned(service, tokens)
+        yield owned
+        owned.close()
 
 
 @pytest.fixture
