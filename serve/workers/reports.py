@@ -105,8 +105,16 @@ class ModelReport(Frozen):
 
     @property
     def key(self) -> str:
-        """Name in requests and jobs that means this version and no other."""
-        return self.name if self.version is None else f"{self.name}@{self.version}"
+        """Name in requests and jobs that means this version and no other.
+
+        Example:
+            >>> ModelReport(label="liver@2.bundle", name="liver", version="2").key
+            'liver@2'
+            >>> ModelReport(label="liver@2", name="liver@2", version="2").key  # its name is not read yet
+            'liver@2'
+        """
+        unread = self.name == self.label
+        return self.name if unread or self.version is None else f"{self.name}@{self.version}"
 
 
 _VERSION = re.compile(r"@([A-Za-z0-9][A-Za-z0-9._-]{0,31}?)(\.bundle|\.zip)*$")
