@@ -7,7 +7,8 @@
 Each prints a table and writes JSON with --json FILE. Networks are nnU-Net's default for 3D (31 million
 parameters, random weights) unless --model names a trained model folder. Contenders take turns. `ct` is
 without mirroring and in steps of a whole patch (--step), which changes the time of the network and not the
-memory; it takes about 10 minutes, and 8 GB for nnU-Net. Images of your own: ``nnunet-losses bench BUNDLE IMAGES --against MODEL_FOLDER``.
+memory; it takes about 10 minutes, and 8 GB for nnU-Net. Images of your own:
+``nnunet-losses bench BUNDLE IMAGES --against MODEL_FOLDER``.
 """
 
 from __future__ import annotations

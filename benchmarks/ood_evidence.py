@@ -1,4 +1,4 @@
-"""Writes docs/ood_evidence.md and its pictures from the results of the benchmarks; no figure is typed by hand.
+"""Writes docs/ood_evidence.md and its pictures from the benchmarks' results; no figure is typed by hand.
 
 python -m benchmarks.ood_evidence
 """
@@ -69,11 +69,11 @@ def _validity(result: dict[str, Any]) -> list[str]:
     return [
         "## Do the error rates hold?\n",
         (f"Each draw calibrates with n new phantoms (pictures of 48 x 48 pixels) by the function that "
-        f"`nnunet-losses calibrate` calls, and tests with {tested} others; no phantom is used twice for one n. "
+        f"`nnunet-losses calibrate` calls, and tests with {tested} others; no phantom serves twice for one n. "
         f"{result['phantoms']} phantoms were drawn, and {result['refused']} of them refused by the contract, "
-        "which counts as a false alarm. It holds where the mean is at most alpha plus two standard errors, and "
-        "not below alpha / 2 where n is at least 2 / alpha. *Leaking* ranks cases that the network was trained "
-        "with and the scores were fitted to, as published thresholds do; the test must find it out.\n"),
+        "which counts as a false alarm. It holds where the mean is at most alpha plus two standard errors, "
+        "and not below alpha / 2 where n is at least 2 / alpha. *Leaking* ranks the very training cases that "
+        "its scores were fitted to, as published thresholds do; the test must find it out.\n"),
         _table(heads, rows),
         "### Drift\n",
         (f"Alarms in streams of {drift['length']} cases that do not drift; at most "
@@ -94,9 +94,9 @@ def _detection(results: dict[str, dict[str, Any]]) -> list[str]:
     parts = [
         "## What is noticed?\n",
         (
-            "Damaged new cases against new cases. FPR95 is the share of usual cases that a threshold flags which "
-            "catches 95 % of the damaged ones; the mean is over all cells (one damage in one strength) that count. "
-            "Baselines have the paper's setting, and one that was tuned as our design was.\n"
+            "Damaged new cases against new cases. FPR95 is the share of usual cases that a threshold flags "
+            "which catches 95 % of the damaged ones; the mean is over all cells (one damage in one strength) "
+            "that count. Baselines have the paper's setting, and one that was tuned as our design was.\n"
         ),
         "![Damages of the suite on a phantom, mild to strong](pictures/ood_suite.png)\n",
         "![Mean FPR95 of all methods](pictures/ood_fpr.svg)\n",
@@ -127,8 +127,9 @@ def _summary(result: dict[str, Any]) -> list[str]:
             f"{cases['usual']} new ones and up to {strange} damaged ones in each cell.\n"
         ),
         (
-            f"The contract refused {gate['refused']} of {gate['breaches']} hard breaches and {gate['usual_refused']} "
-            f"of {gate['usual']} usual images. At alpha .05 the verdict called {verdicts['false_alarms']} of "
+            f"The contract refused {gate['refused']} of {gate['breaches']} hard breaches and "
+            f"{gate['usual_refused']} of {gate['usual']} usual images. At alpha .05 the verdict "
+            f"called {verdicts['false_alarms']} of "
             f"{verdicts['usual']} usual images strange (exact 95 % interval {low:.3f} to {high:.3f}).\n"
         ),
         _table(["method", "mean FPR95", "ours against it", "AUROC, far"], rows),

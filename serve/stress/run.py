@@ -64,9 +64,11 @@ class StressTest:
         for index, (name, image) in enumerate(self._images()):
             painter = Painter.of(image, is_colour=_is_colour(self.description)) if index == 0 else None
             bench = Bench(self.predictor, self.memory, self.only, self._shower(painter))
-            for trial in bench.trials(
-                name, image, lambda done, total, what, index=index: progress(done, total, index, what)
-            ):
+
+            def report(done: int, total: int, what: str, index: int = index) -> None:
+                progress(done, total, index, what)
+
+            for trial in bench.trials(name, image, report):
                 self.trials.append(trial)
 
     @property

@@ -231,7 +231,8 @@ def expected_mask(
     if corruption.family is not Family.SPACE:
         return mask
     as_image = replace(image, data=mask[np.newaxis].astype(np.float32))
-    return corruption.apply(as_image, severity, case=case).data[0].astype(mask.dtype)
+    moved: NDArray[Any] = corruption.apply(as_image, severity, case=case).data[0].astype(mask.dtype)
+    return moved
 
 
 def agree(mask: NDArray[Any] | None, expected: NDArray[Any] | None) -> float | None:
