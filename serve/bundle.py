@@ -38,12 +38,13 @@ class Bundle:
         self.origin: Bundle | None = None
 
     @classmethod
-    def load(cls, path: Path | str, *, verify: bool = True) -> Bundle:
+    def load(cls, path: Path | str, *, verify: bool = True, calibrated: bool = True) -> Bundle:
         """Read a bundle.
 
         Args:
             path: a directory, or a zip file of it.
             verify: compare every file with its recorded hash.
+            calibrated: False leaves a calibration aside, so that one of another model can be made anew.
 
         Raises:
             Refusal: BUNDLE_UNREADABLE for what is no bundle, BUNDLE_UNSUPPORTED for a description that this
@@ -52,7 +53,7 @@ class Bundle:
         """
         path = Path(path)
         if path.is_dir():
-            return cls._from_folder(path, verify=verify)
+            return cls._from_folder(path, verify=verify, calibrated=calibrated)
         if not path.is_file() or not is_zipfile(path):
             raise Refusal(
                 Code.BUNDLE_UNREADABLE,
@@ -62,7 +63,7 @@ class Bundle:
         folder = Path(mkdtemp(prefix="nnunet-losses-"))
         try:
             extract(path, folder)
-            bundle = cls._from_folder(_root_of(folder), verify=verify)
+            bundle = cls._from_folder(_root_of(folder), verify=verify, calibrated=calibrated)
         except BaseException:
             rmtree(folder)
             raise
@@ -70,12 +71,14 @@ class Bundle:
         return bundle
 
     @classmethod
-    def _from_folder(cls, root: Path, *, verify: bool) -> Bundle:
+    def _from_folder(cls, root: Path, *, verify: bool, calibrated: bool) -> Bundle:
         bundle = cls(root, _read_description(root))
         recorded = _verify(root) if verify else None
         check_meaning(bundle.description)
         bundle._check_files(recorded)
-        if verify:
+        if not calibrated:
+            bundle.calibration = None
+        elif verify:
             _ = bundle.calibration  # one that belongs to another model is refused here, and not in an answer
         return bundle
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from nnunet_losses.serve.predictor import versions
 from nnunet_losses.serve.safety.calibration import Calibration, Counts, GuaranteeKind
 from nnunet_losses.serve.safety.candidates import CaseCandidates
 from nnunet_losses.serve.safety.distribution import (
@@ -23,6 +22,7 @@ from nnunet_losses.serve.safety.quality import fit_quality
 from nnunet_losses.serve.safety.stored import identity_of, model_arrays, packed
 from nnunet_losses.serve.safety.unusual import strangest_tiles
 from nnunet_losses.serve.safety.verdict import judge
+from nnunet_losses.serve.versions import versions
 
 from .errors import CalibrationError
 from .records import CaseRecord, Kind, Refused, Role
@@ -100,7 +100,8 @@ def build(
     Raises:
         CalibrationError: where no case is left to be ranked, or none to fit to.
     """
-    drawn = {fold: independent([*records, *refused], fold) for fold in plan.folds}
+    everybody: list[CaseRecord | Refused] = [*records, *refused]
+    drawn = {fold: independent(everybody, fold) for fold in plan.folds}
     ranked = {fold: [one for one in own if isinstance(one, CaseRecord)] for fold, own in drawn.items()}
     strangest = {fold: len(own) - len(ranked[fold]) for fold, own in drawn.items()}
     folds = [_fold_observations(fold, records, ranked[fold], strangest[fold]) for fold in plan.folds]
@@ -118,6 +119,7 @@ def build(
             "splits": settings.splits,
             "arrays": hashlib.sha256(arrays).hexdigest(),
             "images": tuple(sorted(record.input_sha256 for record in chosen)),
+            "trained": tuple(sorted({one.input_sha256 for one in records if one.role is Role.FITTED})),
         }
     )
     calibration = Calibration(

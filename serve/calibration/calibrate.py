@@ -80,7 +80,7 @@ def calibrate(
             written beside the bundle.
         Refusal: bundle or cases cannot be read, or an engine fails.
     """
-    bundle = Bundle.load(target)
+    bundle = Bundle.load(target, calibrated=False)
     plan = make_plan(bundle.description, sources)
     runner = Runner(bundle, job.engine)
     store = _open_store(target, job, bundle.description, runner.engine)
@@ -127,6 +127,7 @@ def recalibrate(
     store = _open_store(target, job, bundle.description, runner.engine)
     plan = _site_plan(images, bundle.description)
     records, refused = runner.run_all(plan.cases, store, progress)
+    _require_new(bundle, records)
     overlay, arrays = _overlay(
         bundle, _distinct(records), name, refused=len({case.input_sha256 for case in refused})
     )
@@ -162,6 +163,17 @@ def _distinct(records: Sequence[CaseRecord]) -> list[CaseRecord]:
     by_image = {record.input_sha256: record for record in records}
     counts = Counter(record.input_sha256 for record in records)
     return [by_image[image] for image in sorted(counts)]
+
+
+def _require_new(bundle: Bundle, records: Sequence[CaseRecord]) -> None:
+    assert bundle.calibration is not None, "asked before"
+    trained = set(bundle.calibration.calibration.identity.trained)
+    known = [record.name for record in records if record.input_sha256 in trained]
+    if known:
+        raise CalibrationError(
+            f"The model was trained with {known[0]} ({len(known)} of {len(records)} images are known to it). "
+            "Ranked against these, new images look strange: give images that it has not seen."
+        )
 
 
 def _overlay(

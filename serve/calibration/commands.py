@@ -141,6 +141,11 @@ def calibrate_command(
         raise typer.BadParameter(
             "Name the cases that are new to the model: --splits, or --held-out; one of the two."
         )
+    if out_of_distribution > suspicious:
+        raise typer.BadParameter(
+            f"--out-of-distribution {out_of_distribution:g} is above --suspicious {suspicious:g}; what is "
+            "out of distribution is suspicious, too: give it the same level or a lower one."
+        )
     try:
         table, file_hash = _splits(splits, raw, bundle)
         settings = BuildSettings(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.serve.bundle import file_sha256
 from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.safety.calibration import GuaranteeKind
 
@@ -102,6 +104,13 @@ def make_plan(description: ModelDescription, sources: Sources) -> Plan:
         Refusal: for folders that cannot be read.
     """
     training = _cases(_images_of(sources.raw, "imagesTr"), description)
+    plan = _plan(description, sources, training)
+    _check_names(training, plan)
+    _check_groups(sources.groups, {*training, *(planned.case.name for planned in plan.cases)})
+    return plan
+
+
+def _plan(description: ModelDescription, sources: Sources, training: Mapping[str, Case]) -> Plan:
     labels = _labels_of(sources.raw / "labelsTr", description)
     others = (*_negatives(description, sources), *_outliers(description, sources))
     if sources.held_out is not None:
@@ -172,7 +181,7 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read a table with the columns ``case`` and ``group``.
 
     Raises:
-        CalibrationError: for a table without them, or a case that is listed twice.
+        CalibrationError: for a table without them, or a case that is listed twice or without a group.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -185,7 +194,39 @@ def read_groups(path: Path) -> dict[str, str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise CalibrationError(f"{path.name} lists {twice[0]} twice; give each case one group.")
+    without = next((row["case"] for row in rows if not (row["group"] or "").strip()), None)
+    if without is not None:
+        raise CalibrationError(
+            f"{path.name} gives {without} no group; leave its line out where nothing is known of it."
+        )
     return {row["case"]: row["group"] for row in rows}
+
+
+def _check_names(training: Mapping[str, Case], plan: Plan) -> None:
+    """Two images of one name would be taken for two of one patient."""
+    for planned in plan.cases:
+        known = training.get(planned.case.name)
+        if planned.role is not Role.RANKED or known is None:
+            continue
+        is_same = known.files == planned.case.files or _contents(known) == _contents(planned.case)
+        if planned.is_negative or not is_same:
+            raise CalibrationError(
+                f"The case {planned.case.name} of {planned.case.files[0].parent.name} has the name of a case "
+                "of imagesTr. A new case needs a name of its own: rename it; a training case is not new."
+            )
+
+
+def _contents(case: Case) -> list[str]:
+    return [file_sha256(file) for file in case.files]
+
+
+def _check_groups(groups: Mapping[str, str], names: AbstractSet[str]) -> None:
+    unknown = sorted(groups.keys() - names)
+    if unknown:
+        raise CalibrationError(
+            f"The groups name {unknown[0]}, which is none of the {len(names)} cases ({len(unknown)} are "
+            f"unknown). Write each case as it is called here, such as {min(names)}."
+        )
 
 
 def _is_single(description: ModelDescription) -> bool:

@@ -78,7 +78,11 @@ class RecordStore:
         Raises:
             OSError: for a folder with something else in it.
         """
-        strangers = [path for path in self.folder.iterdir() if path.suffix != ".npz" and path.name != STATE]
+        is_ours = (self.folder / STATE).is_file()  # it is written before the first record
+        present = list(self.folder.iterdir())
+        strangers = [
+            path for path in present if path.name != STATE and not (is_ours and path.suffix == ".npz")
+        ]
         if strangers:
             raise OSError(
                 f"{self.folder} holds {strangers[0].name}, which is no record; choose another folder"

@@ -125,6 +125,7 @@ class Identity(Frozen):
         splits: SHA-256 of the splits file.
         arrays: SHA-256 of the arrays' file.
         images: SHA-256 of the ranked cases' files, sorted.
+        trained: SHA-256 of the files of the cases that the model was trained with, sorted.
     """
 
     networks: dict[str, str]
@@ -132,6 +133,7 @@ class Identity(Frozen):
     splits: str | None = None
     arrays: str = ""
     images: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
 
 
 class Calibration(Frozen):

@@ -227,6 +227,8 @@ def _remark(model: DistributionModel, rule: Rule) -> str | None:
     ):
         if limit is None:
             told.append(_unreachable(name, level, section.n, section.pac))
+        elif least_p(section.n, section.refused) > limit + FEW:
+            told.append(f"These alone use up the level {level:g} ({name}).")
     return " ".join(told) or None
 
 

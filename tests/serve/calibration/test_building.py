@@ -125,6 +125,7 @@ def test_a_case_that_the_contract_refuses_is_the_strangest_of_the_pool() -> None
     assert (found.p, found.p_min, found.verdict.value) == (0.1, 0.1, "in_distribution")
     assert found.remark is not None
     assert "refused 1 of the 19 calibration cases" in found.remark
+    assert "These alone use up the level 0.05 (suspicious)" in found.remark
     assert "refused 1 of the 19" in calibrated_card("# model\n", built.calibration)
     arrays = model_arrays(built.model)
     assert judge(model_from_arrays(section, arrays), [strange]).p == 0.1

@@ -170,6 +170,11 @@ def test_records_of_another_model_are_not_used(volume_bundle: Bundle, tmp_path: 
     with pytest.raises(OSError, match=r"thesis\.docx, which is no record"):
         RecordStore.open(tmp_path / "r", volume_bundle.description, ("cpu", "float32"))
     assert (tmp_path / "r" / "thesis.docx").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "probabilities.npz").write_bytes(b"")
+    with pytest.raises(OSError, match=r"probabilities\.npz, which is no record"):
+        RecordStore.open(tmp_path / "mine", volume_bundle.description, ("cpu", "float32"))
+    assert (tmp_path / "mine" / "probabilities.npz").exists()
 
 
 def test_several_folds_promise_about(region_bundle: Bundle, tmp_path: Path) -> None:
@@ -247,11 +252,53 @@ def test_a_calibration_of_something_else_is_refused(calibrated: Path, tmp_path: 
     assert "calibrate" in refused.value.remedy
 
 
+def test_a_calibration_of_something_else_is_made_anew(calibrated: Path, raw: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "model.bundle"
+    shutil.copytree(calibrated, bundle)
+    known = json.loads((bundle / "calibration.json").read_text())
+    known["identity"]["preprocessing"] = "f" * 64
+    (bundle / "calibration.json").write_text(json.dumps(known))
+    (bundle / SUMS).unlink()
+    write_sums(bundle)
+    result = calibrate(bundle, raw)
+    assert result.exit_code == 0, result.output
+    assert Bundle.load(bundle).calibration is not None
+
+
+def test_a_site_has_no_images_that_were_trained_with(calibrated: Path, raw: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "model.bundle"
+    shutil.copytree(calibrated, bundle)
+    result = run("recalibrate", bundle, "--images", raw / "imagesTr", "--backend", "cpu", "--threads", 1)
+    assert result.exit_code == 2
+    told = " ".join(result.output.replace("│", " ").split())
+    assert "trained with case_0 (4 of 7 images are known to it)" in told
+    assert content(bundle) == content(calibrated)
+
+
+def test_a_refused_new_case_counts_as_the_strangest(volume_bundle: Bundle, tmp_path: Path) -> None:
+    bundle, raw = tmp_path / "model.bundle", dataset(tmp_path / "raw")
+    shutil.copytree(volume_bundle.root, bundle)
+    blank = f"case_{TRAINED}"
+    write(
+        raw / "imagesTr" / f"{blank}_0000.nii.gz", np.zeros((18, 18, 18), "float32"), spacing=(1.0, 1.0, 1.0)
+    )
+    result = calibrate(bundle, raw)
+    assert result.exit_code == 0, result.output
+    assert f"refused: {blank}" in result.output
+    found = answer_of(bundle, tmp_path)["distribution"]
+    assert (found["n_calibration"], found["p_min"]) == (NEW, 0.5)
+    assert "refused 1 of the 3 calibration cases" in found["remark"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "--splits, or --held-out; one of the two"),
         (("--splits", "nowhere.json"), "is no splits_final.json"),
+        (
+            ("--splits", "default", "--suspicious", "0.01", "--out-of-distribution", "0.2"),
+            "is above --suspicious",
+        ),
         (("--splits", "default", "--groups", "model.json"), "lacks the columns case and group"),
     ],
 )

@@ -74,6 +74,37 @@ def test_a_folder_of_images_alone_has_no_references(tmp_path: Path) -> None:
     assert [planned.label for planned in plan.cases if planned.role is Role.RANKED] == [None]
 
 
+def test_a_new_case_needs_a_new_name(tmp_path: Path) -> None:
+    raw, negatives = (
+        dataset(tmp_path, *"abcd"),
+        dataset(tmp_path / "new", "d", images="free", labels="-") / "free",
+    )
+    with pytest.raises(CalibrationError, match="The case d of free has the name of a case of imagesTr"):
+        make_plan(folds("0"), Sources(raw, SPLITS, negatives=negatives))
+    with pytest.raises(CalibrationError, match="The case a of imagesTr has the name"):
+        make_plan(folds("0"), Sources(raw, SPLITS, negatives=raw / "imagesTr"))
+    held_out = dataset(tmp_path / "held", "a", "x", images="imagesTs")
+    assert make_plan(folds("0"), Sources(raw, held_out=held_out)).cases  # a copy is set aside later
+    (held_out / "imagesTs" / "a_0000.nii.gz").write_bytes(b"another patient")
+    with pytest.raises(CalibrationError, match="rename it"):
+        make_plan(folds("0"), Sources(raw, held_out=held_out))
+
+
+def test_groups_name_cases_that_there_are(tmp_path: Path) -> None:
+    sources = Sources(dataset(tmp_path, *"abcd"), SPLITS, groups={"a": "anna", "d.nii.gz": "anna"})
+    with pytest.raises(
+        CalibrationError, match=r"name d\.nii\.gz, which is none of the 4 cases .* such as a\."
+    ):
+        make_plan(folds("0"), sources)
+    table = tmp_path / "groups.csv"
+    table.write_text("case,group\na,anna\nb,\n")
+    with pytest.raises(CalibrationError, match=r"groups\.csv gives b no group; leave its line out"):
+        read_groups(table)
+    table.write_text("case,group\na,anna\nb\n")
+    with pytest.raises(CalibrationError, match="gives b no group"):
+        read_groups(table)
+
+
 def test_negatives_outliers_and_groups(tmp_path: Path) -> None:
     dataset(tmp_path, "n", images="free", labels="-")
     dataset(tmp_path, "o", images="odd", labels="-")
