@@ -17,8 +17,9 @@ from nnunet_losses.serve.bundle import DESCRIPTION, SUMS, Bundle, file_sha256, w
 from nnunet_losses.serve.bundle_writing import link_or_copy
 from nnunet_losses.serve.formats import Incomplete, find_cases, read_mask
 from nnunet_losses.serve.pipeline.segment import Segmenter
-from nnunet_losses.serve.predictor import Predictor, versions
+from nnunet_losses.serve.predictor import Predictor
 from nnunet_losses.serve.schema import Evidence, Precision, Variant, VariantFile
+from nnunet_losses.serve.versions import versions
 
 from .bundle_files import whole_or_nothing
 from .errors import ExportError, VariantRefused

@@ -14,7 +14,7 @@ from .errors import Refusal
 from .formats import Case, Incomplete, write_text
 from .memory_gate import MemoryGate
 from .outputs.case_files import FurtherFiles
-from .predictor import problem_of
+from .problems import problem_of
 from .result_files import Written
 from .safety.memory import available_memory
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backends.threads import allowed_cores
-from .predictor import versions
+from .versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

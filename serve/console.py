@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .batch import STOPPED, Stopped, exit_code
-from .predictor import problem_of
+from .problems import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

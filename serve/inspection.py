@@ -13,7 +13,7 @@ from .bundle import SUMS, Bundle, bundle_files
 from .console import print_json
 from .errors import Code, Refusal
 from .formats.layout import times
-from .predictor import problem_of
+from .problems import problem_of
 from .safety.calibration_words import calibration_rows
 from .schema import Head
 

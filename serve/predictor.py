@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .answer import (
@@ -15,7 +12,6 @@ from .answer import (
     EmptyReason,
     Manifest,
     Outcome,
-    Problem,
     Warning_,
 )
 from .approximations import Approximations, ConstantTiles, counted, reuse_warning
@@ -25,6 +21,7 @@ from .formats import Case, Limits, read_image
 from .outputs import mean_probabilities
 from .pipeline.segment import Segmentation, Segmenter, Votes
 from .policies import EmptyPolicy, Policies
+from .problems import problem_of
 from .result_files import Prediction, ResultFiles, Written, check_output
 from .safety.candidates import candidates
 from .safety.contract import check_contract, memory_needed
@@ -34,6 +31,7 @@ from .safety.scores.observation import observe_image
 from .safety.uncertainty import uncertainty_maps
 from .safety.verdict import DOUBTFUL, contract_breach
 from .statement import Ground, state
+from .versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -278,9 +276,7 @@ class Predictor:
 
     def _read(self, case: Case, course: Course) -> None:
         description, orientation = self.bundle.description, self.orientation
-        course.image = self._read_files(
-            case.files, description.reader, self.limits, orientation=orientation
-        )
+        course.image = self._read_files(case.files, description.reader, self.limits, orientation=orientation)
         course.warnings += [Warning_(code=code, message=text) for code, text in course.image.warnings]
         course.stage("read")
 
@@ -394,34 +390,3 @@ class Predictor:
             forward_passes=segmentation.forward_passes if segmentation is not None else 0,
             timings={stage: round(seconds, 4) for stage, seconds in course.timings.items()},
         )
-
-
-def problem_of(refusal: Refusal) -> Problem:
-    """A refusal as it stands in an answer or a problem file."""
-    return Problem(
-        code=refusal.code.value,
-        detail=refusal.detail,
-        remedy=refusal.remedy,
-        observed=refusal.observed,
-        expected=refusal.expected,
-    )
-
-
-_LIBRARIES = ("nnunet-losses", "numpy", "scipy", "SimpleITK", "nibabel", "tifffile")
-
-
-@cache
-def _version(distribution: str) -> str:
-    return metadata.version(distribution)
-
-
-def versions() -> dict[str, str]:
-    """Versions of whatever took part: this package, the libraries, and the engines that are loaded."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    named = {name: _version(name) for name in _LIBRARIES}
-    engines = {
-        name: str(module.__version__)
-        for name in ("onnxruntime", "openvino")
-        if (module := sys.modules.get(name)) is not None and hasattr(module, "__version__")
-    }
-    return {"python": python} | named | engines

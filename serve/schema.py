@@ -335,7 +335,8 @@ class ModelDescription(Frozen):
     postprocessing: tuple[KeepLargest, ...] = ()
     training: Training
     fingerprint: Fingerprint | None = None
-    orientation: str | None = Field(default=None, pattern="^[LRPAIS]{3}$")  # of all training images; for DICOM
+    # of all training images; for DICOM
+    orientation: str | None = Field(default=None, pattern="^[LRPAIS]{3}$")
     golden: Golden
     parity: Parity | None = None
     variants: tuple[Variant, ...] = ()

@@ -13,7 +13,8 @@ from nnunet_losses.serve.approximations import Approximations
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.outputs import OutputKind, check_kinds
 from nnunet_losses.serve.policies import OPTIONS, Policies
-from nnunet_losses.serve.predictor import problem_of, versions
+from nnunet_losses.serve.problems import problem_of
+from nnunet_losses.serve.versions import versions
 from nnunet_losses.serve.workers.engine import ANSWER, MASK, InputFile, Order
 
 from .channels import assign_files
