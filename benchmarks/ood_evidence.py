@@ -69,7 +69,7 @@ def _validity(result: dict[str, Any]) -> list[str]:
     return [
         "## Do the error rates hold?\n",
         (f"Each draw calibrates with n new phantoms (pictures of 48 x 48 pixels) by the function that "
-        f"`nnunet-losses calibrate` calls, and tests with {tested} others; no phantom serves twice for one n. "
+        f"`nnunet-losses calibrate` calls, and tests with {tested} others; none serves twice for the same n. "
         f"{result['phantoms']} phantoms were drawn, and {result['refused']} of them refused by the contract, "
         "which counts as a false alarm. It holds where the mean is at most alpha plus two standard errors, "
         "and not below alpha / 2 where n is at least 2 / alpha. *Leaking* ranks the very training cases that "
