@@ -10,6 +10,10 @@ import numpy as np
 from ..jobs.drift import DriftStream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
     from ..bundle import Bundle
 
 
@@ -27,12 +31,16 @@ def stream_of(bundle: Bundle) -> DriftStream | None:
     scores = tuple(float(score) for score in pool[np.isfinite(pool)])
     if not scores:
         return None
-    text = stored.calibration.model_dump_json() + (
-        "" if stored.site is None else stored.site.model_dump_json()
-    )
+    written = [stored.calibration] if stored.site is None else [stored.calibration, stored.site]
     return DriftStream(
         model=bundle.description.name,
         bundle_sha256=bundle.sha256,
-        calibration_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        calibration_sha256=_hash(written),
         scores=scores,
     )
+
+
+def _hash(written: Sequence[BaseModel]) -> str:
+    """Hash what stands in the files alone: a stream survives a version that knows more fields."""
+    text = "".join(part.model_dump_json(exclude_unset=True) for part in written)
+    return hashlib.sha256(text.encode()).hexdigest()
