@@ -57,10 +57,11 @@ def test_same_key_and_request_give_the_same_job(queue: JobQueue, desk: LeaseDesk
 
 
 def test_same_key_with_another_request_is_a_conflict(queue: JobQueue) -> None:
-    submit(queue, idempotency_key="k")
+    first = submit(queue, idempotency_key="JaneDoe")
     with refused(JobCode.IDEMPOTENCY_CONFLICT) as caught:
-        submit(queue, idempotency_key="k", request_sha256="c" * 64)
-    assert "'k'" in str(caught.value)
+        submit(queue, idempotency_key="JaneDoe", request_sha256="c" * 64)
+    assert first in str(caught.value)
+    assert "JaneDoe" not in str(caught.value), "clients' words may be names, and errors are logged"
 
 
 def test_keys_are_by_caller(queue: JobQueue) -> None:
@@ -200,7 +201,7 @@ def test_nothing_is_known_of_other_ids(queue: JobQueue, job_id: str) -> None:
     for look in (queue.get, queue.cancel, queue.events, queue.artifacts, queue.place):
         with refused(JobCode.JOB_UNKNOWN) as caught:
             look(job_id)
-        assert repr(job_id[:40]) in str(caught.value)
+        assert not job_id or job_id[:40] not in str(caught.value), "clients' words go nowhere"
 
 
 def test_queue_survives_a_restart(url: str, queue: JobQueue, database: Database) -> None:
