@@ -52,6 +52,10 @@ def serve_command(
         bool | None,
         typer.Option("--allow-remote", help="Let other machines connect without authentication."),
     ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Run on a Ray cluster: the one at RAY_ADDRESS, or one of this machine."),
+    ] = False,
 ) -> None:
     """Serve bundles over HTTP: POST /v1/segment answers with a mask and a statement about it.
 
@@ -79,7 +83,7 @@ def serve_command(
         "allow_remote": allow_remote,
     }
     try:
-        serve({name: value for name, value in options.items() if value is not None})
+        serve({name: value for name, value in options.items() if value is not None}, on_ray=ray)
     except Unservable as error:
         _stop(str(error))
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.ray.environment import prepare_environment
 from nnunet_losses.serve.workers.plan import served
 from nnunet_losses.serve.workers.reports import version_of
 
@@ -37,11 +39,12 @@ class Unservable(Exception):  # noqa: N818 - the operator's input, not a fault
     """Why the server does not start, for the operator."""
 
 
-def serve(options: Mapping[str, Any]) -> None:
+def serve(options: Mapping[str, Any], *, on_ray: bool = False) -> None:
     """Serve until a signal ends the process; requests in flight are answered first.
 
     Args:
         options: of ``Settings``; what is missing comes from the environment.
+        on_ray: whether Ray runs it.
 
     Raises:
         Unservable: an option, a bundle or the address cannot be used.
@@ -58,7 +61,11 @@ def serve(options: Mapping[str, Any]) -> None:
     listener = _listen(settings)
     for warning in warnings:
         typer.echo(warning, err=True)
-    _announce(settings, listener, descriptions)
+    if on_ray:
+        listener.close()  # Ray's proxy opens another one
+        _serve_on_ray(settings, descriptions)
+        return
+    _announce(settings, _url(settings, listener), descriptions)
     server = DrainingServer(_configuration(settings))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # after uvicorn's own: ends cleanly, removing files
     try:
@@ -120,10 +127,22 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _announce(settings: Settings, listener: socket.socket, models: Sequence[ModelDescription]) -> None:
+def _serve_on_ray(settings: Settings, models: Sequence[ModelDescription]) -> None:
+    if find_spec("ray") is None:
+        raise Unservable('--ray needs Ray. Install it with: pip install "nnunet-losses[serve,cpu,ray]"')
+    prepare_environment()
+    from nnunet_losses.serve.ray.application import run  # noqa: PLC0415 - reads the environment
+
+    run(settings, started=lambda url: _announce(settings, url, models))
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "http" if settings.tls_certificate is None else "https"
-    url = f"{scheme}://{host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _announce(settings: Settings, url: str, models: Sequence[ModelDescription]) -> None:
     typer.echo(f"Listening on {url} (Ctrl+C stops). {url}/v2/health/ready says when the models are tested.")
     typer.echo(_where_jobs_lie(settings))
     for model in models:

@@ -1,0 +1,138 @@
+"""One predictor: a Ray actor, hence a process, that holds all models and does one job at a time."""
+
+from __future__ import annotations
+
+import logging.config
+import os
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..errors import Refusal
+from ..jobs.errors import JobRefusal
+from ..jobs.ground import Ground
+from ..jobs.ledger import new_token
+from ..logs import log_event, logging_configuration
+from ..schema import Frozen
+from ..workers.host import failure_of
+from ..workers.loop import WorkerLoop
+from ..workers.process import OpenBundle, open_bundle
+from ..workers.reports import ModelFailure, ModelReport  # noqa: TC001 - pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..workers.engine import Opener
+    from ..workers.plan import WorkerPlan
+    from .accepted import AcceptedBundles
+
+LAST_WORDS = 10.0  # seconds beyond the grace for a job to be given back
+
+
+class PredictorReport(Frozen):
+    """What a predictor says of itself.
+
+    Attributes:
+        incarnation: of this process; another one says that the actor was started again.
+        models: how far they are.
+        claims: whether it does jobs.
+    """
+
+    incarnation: str
+    models: tuple[ModelReport, ...]
+    claims: bool
+
+
+class PredictorActor:
+    """The methods are Ray's remote calls. Jobs come from the database: only references travel.
+
+    Ray starts the actor again when its process dies. The new process bears the same name in the queue, and
+    takes the job of the dead one back before it does anything else.
+
+    Args:
+        plan: its name, models, folder and database.
+        accepted: paths of bundles that were reloaded before it was started again.
+        opened: opens a bundle.
+    """
+
+    def __init__(
+        self, plan: WorkerPlan, accepted: AcceptedBundles, *, opened: OpenBundle = open_bundle
+    ) -> None:
+        logging.config.dictConfig(logging_configuration())
+        self._plan = plan
+        self._opened = opened
+        self._incarnation = new_token()
+        self._prepared: set[str] = set()  # models of which a new bundle is open
+        self._ground = Ground.open(plan.folder, url=plan.database_url, limits=plan.limits)
+        self._take_back()
+        self._loop = WorkerLoop(
+            {bundle.label: self._opener(bundle.path) for bundle in accepted.apply(plan.bundles)},
+            self._ground,
+            name=plan.name,
+            job_changed=lambda _: None,  # the ingress looks into the database
+            models_changed=lambda: None,  # and asks for reports
+            timing=plan.timing,
+        )
+        self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
+        self._thread.start()
+
+    def _opener(self, path: Path) -> Opener:
+        return partial(self._opened, path, self._plan)
+
+    def _take_back(self) -> None:
+        try:
+            jobs = self._ground.desk.lose(self._plan.name)
+        except JobRefusal as refusal:  # then the lease expires
+            log_event(
+                "worker.storage", level=logging.WARNING, worker=self._plan.name, code=refusal.code.value
+            )
+            return
+        for job in jobs:
+            log_event("job.taken", job=job.id, worker=self._plan.name, state=job.state.value)
+
+    def _work(self) -> None:
+        try:
+            self._loop.run()
+        except BaseException as error:  # noqa: BLE001 - without its loop the process is good for nothing
+            log_event("worker.failed", level=logging.ERROR, error=error, worker=self._plan.name)
+            os._exit(1)  # Ray starts another one
+
+    def report(self) -> PredictorReport:
+        """Say how far the models are."""
+        return PredictorReport(
+            incarnation=self._incarnation, models=self._loop.host.reports(), claims=self._loop.claims
+        )
+
+    def wake(self) -> None:
+        """Look into the queue now."""
+        self._loop.wake()
+
+    def drain(self, grace: float) -> None:
+        """Claim nothing more; return when the running job is done, or given back after so many seconds."""
+        self._loop.drain(grace=grace)
+        if self._loop.claims:  # otherwise it opens models and has no job
+            self._thread.join(grace + LAST_WORDS)
+
+    def prepare(self, key: str, path: Path) -> ModelFailure | None:
+        """Open and test a new bundle beside the old one; say why it cannot be served."""
+        try:
+            self._loop.host.prepare(key, self._opener(path))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the old model is still there
+            failure = failure_of(error)
+            known = error if isinstance(error, Refusal) else None
+            log_event("model.not_replaced", error=None if known else error, model=key, code=failure.code)
+            return failure
+        self._prepared.add(key)
+        return None
+
+    def commit(self, key: str) -> None:
+        """Answer with what was prepared."""
+        if key not in self._prepared:  # started since then, perhaps with the old bundle
+            os._exit(1)  # the next start reads what is accepted now
+        self._prepared.remove(key)
+        self._loop.host.commit(key)
+
+    def abort(self, key: str) -> None:
+        """Drop what was prepared."""
+        self._prepared.discard(key)
+        self._loop.host.abort(key)

@@ -1,0 +1,196 @@
+"""``Predictors`` for an ingress replica: actors that the command started are asked, not owned."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from ..errors import Code, Refusal
+from ..workers.child import refusal_of
+from ..workers.reports import ModelFailure, ModelReport, merged, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ..jobs.ground import Ground
+    from ..workers.plan import Served
+    from ..workers.predictors import Changed
+    from .accepted import AcceptedBundles
+    from .actor import PredictorReport
+
+LOOK = 0.5  # seconds between two reports
+SILENCE = 5.0  # seconds without a report after which a predictor does not count
+RELOAD_SECONDS = 900.0  # after which a predictor that is opening a new bundle is not waited for any more
+
+
+class Cluster:
+    """Asks the predictor actors how they are. They find their jobs themselves.
+
+    Args:
+        names: of the actors.
+        namespace: where Ray knows these names.
+        bundles: what they serve.
+        accepted: where reloads are noted.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        *,
+        namespace: str,
+        bundles: tuple[Served, ...],
+        accepted: AcceptedBundles,
+    ) -> None:
+        self._members = [_Member(name, namespace) for name in names]
+        self._bundles = bundles
+        self._accepted = accepted
+        self._reloading = threading.Lock()
+
+    def start(self, ground: Ground, changed: Changed) -> None:  # noqa: ARG002 - the database tells both
+        """See ``Predictors``. The actors have the jobs' database and folders by their own plans."""
+        for member in self._members:
+            member.watch()
+
+    def wake(self) -> None:
+        """See ``Predictors``."""
+        for member in self._members:
+            if member.claims:
+                member.handle.wake.remote()
+
+    def models(self) -> tuple[ModelReport, ...]:
+        """See ``Predictors``."""
+        return merged([member.models for member in self._members]) or self._unopened()
+
+    def _unopened(self) -> tuple[ModelReport, ...]:
+        labels = [bundle.label for bundle in self._bundles]
+        return tuple(ModelReport(label=label, name=label, version=version_of(label)) for label in labels)
+
+    def capacity(self) -> int:
+        """See ``Predictors``."""
+        return sum(member.claims for member in self._members)
+
+    def restarts(self) -> int:
+        """See ``Predictors``."""
+        return sum(member.restarts for member in self._members)
+
+    def reload(self, key: str) -> None:
+        """See ``Predictors``. The bundle's path must lead to the same file on all machines."""
+        with self._reloading:
+            label = next(model.label for model in self.models() if model.key == key)
+            bundle = next(bundle for bundle in self._bundles if bundle.label == label)
+            path = bundle.origin.resolve()
+            try:
+                self._prepare(key, path)
+            except Refusal:
+                _each(self._members, lambda handle: handle.abort.remote(key))
+                raise
+            self._accepted.note(label, path)
+            _each(self._members, lambda handle: handle.commit.remote(key))
+
+    def _prepare(self, key: str, path: Path) -> None:
+        """Let all open the bundle at once.
+
+        Raises:
+            Refusal: of the first that fails, or is just being started.
+        """
+        if not all(member.claims for member in self._members):
+            raise _unanswered()
+        answers = _each(self._members, lambda handle: handle.prepare.remote(key, path))
+        for answer in answers:
+            if isinstance(answer, RayError):
+                raise _unanswered() from answer
+            if answer is not None:
+                raise refusal_of(answer)
+
+    def stop(self, *, grace: float) -> None:  # noqa: ARG002 - an ingress replica's end is not the cluster's
+        """Ask no more. The predictors end with the command that started them."""
+        for member in self._members:
+            member.leave()
+
+
+class _Member:
+    """One actor as seen from here, by a thread that asks it for reports."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self._name = name
+        self._namespace = namespace
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
+        self._asked: Any = None  # what was not answered yet
+        self._report: PredictorReport | None = None
+        self._incarnation: str | None = None
+        self.handle: Any = None
+        self.restarts = 0
+
+    @property
+    def models(self) -> tuple[ModelReport, ...]:
+        """What it says about its models; none while it does not answer."""
+        report = self._report
+        return () if report is None else report.models
+
+    @property
+    def claims(self) -> bool:
+        """Whether it does jobs."""
+        report = self._report
+        return report is not None and report.claims
+
+    def watch(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Stop asking."""
+        self._leaving.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._leaving.is_set():
+            self._report = self._ask()
+            if self._report is not None:
+                self._count(self._report.incarnation)
+            self._leaving.wait(LOOK)
+
+    def _ask(self) -> PredictorReport | None:
+        """Ask at most one thing at a time: calls to an actor that is being started wait for it."""
+        report: PredictorReport | None = None
+        try:
+            if self.handle is None:
+                self.handle = ray.get_actor(self._name, namespace=self._namespace)
+            self._asked = self._asked or self.handle.report.remote()
+            report = ray.get(self._asked, timeout=SILENCE)
+        except GetTimeoutError:  # the same question is waited for again
+            return None
+        except (RayError, ValueError):  # the process died, or the deployment ended
+            pass
+        self._asked = None
+        return report
+
+    def _count(self, incarnation: str) -> None:
+        self.restarts += self._incarnation not in {None, incarnation}
+        self._incarnation = incarnation
+
+
+def _each(members: Sequence[_Member], call: Callable[[Any], Any]) -> list[ModelFailure | RayError | None]:
+    """Call all that are known at once, and wait for all; who dies over it is started again by Ray."""
+    asked = [call(member.handle) for member in members if member.handle is not None]
+    return [_answer(one) for one in asked]
+
+
+def _answer(asked: Any) -> ModelFailure | RayError | None:
+    try:
+        answer: ModelFailure | None = ray.get(asked, timeout=RELOAD_SECONDS)
+    except RayError as error:
+        return error
+    return answer
+
+
+def _unanswered() -> Refusal:
+    return Refusal(
+        Code.BACKEND_UNAVAILABLE,
+        "A predictor is just being started, or died while it opened the bundle.",
+        remedy="Try again in a minute; see whether there is memory for a second bundle beside the first.",
+    )
