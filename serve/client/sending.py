@@ -30,6 +30,7 @@ _ENDINGS = {
 }
 _UNSAFE = re.compile(r"[^\w.-]+")  # the server's names must not lead elsewhere
 _BY_KIND = {"nrrd": ".nrrd", "mha": ".mha", "probabilities": ".npz"}
+_AS_PREDICT = {"png": ".overlay.png"}  # what is called otherwise than its kind
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Sending:
             return ".json"
         if artifact.name == MASK:
             return self.model.file_ending or _ENDINGS.get(artifact.media_type, "")
+        if artifact.name in _AS_PREDICT:
+            return _AS_PREDICT[artifact.name]
         ending = _BY_KIND.get(artifact.name) or _ENDINGS.get(artifact.media_type, "")
         return f".{_UNSAFE.sub('_', artifact.name)}{ending}"
 

@@ -39,15 +39,17 @@ def test_a_mask_and_an_answer_for_each_case(
 
 def test_further_outputs(service: FakeService, url: str, image: Path, tmp_path: Path) -> None:
     service.files["seg"] = ("case.seg.dcm", "application/dicom", b"dicom")
+    service.files["png"] = ("png.overlay.png", "image/png", b"png")
     service.files["strange name;x"] = ("evil", "application/json", b"{}")
     done = send(url, tmp_path / "out", image, "--outputs", "seg", "--option", "ood=reject", "--json")
     assert done.exit_code == 0, done.output
     files = json.loads(done.stdout)["cases"][0]["files"]
-    assert set(files) == {"answer", "mask", "seg", "strange name;x"}
+    assert set(files) == {"answer", "mask", "seg", "png", "strange name;x"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "Doe_John.json",
         "Doe_John.nii.gz",
         "Doe_John.seg.dcm",
+        "Doe_John.overlay.png",
         "Doe_John.strange_name_x.json",
     }
     assert service.received[0]["outputs"] == "mask,answer,seg"
