@@ -21,6 +21,7 @@ class Ground:
     """An opened database with its two stores.
 
     Example:
+        >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     ground = Ground.open(Path(folder))
