@@ -321,7 +321,7 @@ class Predictor:
             or any(warning.code.endswith("_unusual") for warning in course.warnings),
             candidates=self._candidates(known, made, image),
             presence=self.presence,
-            limits=self._limits(),
+            limits=[*self._limits(), *self._elsewhere()],
         )
         stated = state(ground)
         course.stage("measure")
@@ -356,6 +356,13 @@ class Predictor:
         if self.calibration is not None and self.engine.precision != self.calibration.precision:
             limits.append(f"The networks ran in {self.engine.precision}, the calibration's did not.")
         return limits
+
+    def _elsewhere(self) -> list[str]:
+        """Say that a site's overlay knows nothing of presence."""
+        stored = self.bundle.calibration
+        if stored is None or stored.site is None:
+            return []
+        return [f"Presence was calibrated with other cases than those of {stored.site.name}."]
 
     def _candidates(
         self, votes: Votes | None, made: Segmentation, image: Image

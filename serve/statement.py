@@ -136,8 +136,9 @@ class _Decided:
         ground = self.ground
         section = ground.presence
         self.decisions = {} if section is None else decide(section, ground.candidates)
-        before = ground.segmentation.mask
-        self.mask, self.removed = remove(before, self.decisions, ground.description.labels)
+        self.mask, self.removed = ground.segmentation.mask, ()
+        if ground.verdict is not Verdict.OUT_OF_DISTRIBUTION:  # there no promise stands behind a removal
+            self.mask, self.removed = remove(self.mask, self.decisions, ground.description.labels)
         measured = measure_labels(self.mask, ground.image.geometry, ground.description)
         self.has_any = any(label.present for label in measured)
         self.labels = tuple(map(self._label, ground.description.labels, measured))

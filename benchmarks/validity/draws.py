@@ -100,10 +100,10 @@ class Experiment:
     refused: NDArray[np.bool_]
     whole: Sequence[Kept] = ()
 
-    def calibrated(self, ranked: Sequence[Observation], alpha: float) -> DistributionModel:
-        """Calibrate as the command does."""
+    def calibrated(self, ranked: Sequence[Observation], alpha: float, refused: int = 0) -> DistributionModel:
+        """Calibrate as the command does; what the contract refused counts as the strangest."""
         settings = Settings(levels=_levels(alpha), fit=lambda _: self.scorer, fixed=False)
-        fold = FoldObservations("held_out", self.training, ranked)
+        fold = FoldObservations("held_out", self.training, ranked, refused)
         return calibrate_folds([fold], settings, learnt=self.learnt)
 
     def leaking(self, known: Sequence[Observation], alpha: float) -> DistributionModel:
@@ -144,7 +144,8 @@ def false_alarms(setting: Experiment, *, alpha: float, n: int) -> Rate:
     rates = []
     for draw in range(draws):
         cases = range(draw * needed, (draw + 1) * needed)
-        model = setting.calibrated([setting.fresh[index] for index in cases[:n]], alpha)
+        accepted = [setting.fresh[index] for index in cases[:n] if not setting.refused[index]]
+        model = setting.calibrated(accepted, alpha, refused=n - len(accepted))
         alarms = [
             _is_alarm(model, setting.fresh[index], refused=bool(setting.refused[index]))
             for index in cases[n:]

@@ -283,6 +283,16 @@ def test_a_strange_image(
         )
 
 
+def test_nothing_leaves_the_mask_of_a_strange_image() -> None:
+    """The promise behind a removal is about usual images."""
+    strange = {"verdict": Verdict.OUT_OF_DISTRIBUTION, "is_doubtful": True}
+    stated = state(ground(mask(lesion=4), {"lesion": [41.0]}, presence=CALIBRATED, **strange))
+    assert stated.mask is not None
+    assert stated.mask.any()
+    assert stated.outcome is Outcome.INDETERMINATE
+    assert stated.policy.removed_components == ()
+
+
 def test_suspicious_images_are_only_flagged() -> None:
     for ood in (OodPolicy.SUPPRESS, OodPolicy.REJECT, OodPolicy.FLAG):
         asked = Policies(ood=ood, empty=EmptyPolicy.RETURN)
