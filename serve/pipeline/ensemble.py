@@ -136,9 +136,7 @@ def probability_margins(probabilities: NDArray[np.float32], head: Head) -> NDArr
     return np.asarray(np.abs(odds).min(axis=0), np.float32)
 
 
-def probability_slabs(
-    votes: Sequence[Vote], head: Head
-) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+def probability_slabs(votes: Sequence[Vote], head: Head) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
     """Each member's probabilities (heads, rows, y, x), a few slices of ``average_mask``'s grid at a time."""
     for slab in _joint_slabs(votes):
         yield slab.rows, slab.each(head)
