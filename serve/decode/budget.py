@@ -10,6 +10,7 @@ from nnunet_losses.serve.safety.memory import available_memory
 if TYPE_CHECKING:
     from nnunet_losses.serve.formats import Limits
 
+OWN_BYTES = 2**26  # of the libraries, whatever they read
 CASE_FACTOR = 4  # voxels as the file has them, as float32, turned, and those of another channel beside them
 
 
@@ -39,7 +40,7 @@ class Budget:
         if self.memory_bytes is not None:
             return self.memory_bytes
         free = available_memory() if limits.memory_bytes is None else limits.memory_bytes
-        return min(free, CASE_FACTOR * limits.decoded_bytes)
+        return min(free, OWN_BYTES + CASE_FACTOR * limits.decoded_bytes)
 
     def output(self, limits: Limits) -> int:
         """Bytes of the largest image: 16 bits in a file become 32."""

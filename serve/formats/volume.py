@@ -179,7 +179,8 @@ def _sheared(name: str, *, observed: Any = None) -> Refusal:
 
 def _itk_refusal(name: str, error: RuntimeError) -> Refusal:
     # ITK's message names the file's path, so only its kind is passed on
-    if "allocat" in str(error).lower() or "bad_alloc" in str(error):
+    # the file's length is right, so niftilib fails to load it only where memory fails it
+    if any(sign in str(error).lower() for sign in ("allocat", "bad_alloc", "nifti_image_load failed")):
         raise MemoryError from error
     if "orthonormal" in str(error) or "determinant" in str(error):
         return _sheared(name)

@@ -77,10 +77,18 @@ def test_limits_arrive(file: Path) -> None:
     assert code(lambda: read_in_child([file], Reader.SIMPLE_ITK, small)) is Code.INPUT_TOO_LARGE
 
 
-def test_memory_time_and_output_are_limited(tmp_path: Path) -> None:
+def test_memory_is_limited(tmp_path: Path) -> None:
+    """Where memory ends a library says so, or gives up the process."""
+    large = write(tmp_path / "a.nii", np.zeros((100, 300, 300), np.int16))
+    small = Budget(memory_bytes=2**24)
+    found = code(lambda: read_in_child([large], Reader.SIMPLE_ITK, budget=small))
+    assert found in (Code.INPUT_DECODER_MEMORY, Code.INPUT_DECODER_FAILED)
+    assert read_in_child([large], Reader.SIMPLE_ITK).shape == (100, 300, 300)
+
+
+def test_time_and_output_are_limited(tmp_path: Path) -> None:
     large = write(tmp_path / "a.nii", np.zeros((100, 300, 300), np.int16))
     for budget, expected in (
-        (Budget(memory_bytes=2**24), Code.INPUT_DECODER_MEMORY),
         (Budget(wall_seconds=0.001), Code.INPUT_DECODER_TIMEOUT),
         (Budget(output_bytes=1000), Code.INPUT_DECODER_MEMORY),
     ):

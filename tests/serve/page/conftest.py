@@ -24,9 +24,13 @@ CHROMIUM = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser; a page in it is a matter of a tenth of a second."""
+    """The browser; a page in it is a matter of a tenth of a second.
+
+    Not for the whole session: while Playwright is up its event loop counts as running, and a second one, of
+    a module that imports this fixture, could not start.
+    """
     require(CHROMIUM, "chromium is not installed")
     require(find_spec("playwright"), "playwright is not installed")
     from playwright.sync_api import sync_playwright
