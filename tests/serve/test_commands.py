@@ -240,6 +240,7 @@ def test_inspect_for_programs(region_bundle: Bundle) -> None:
     files = printed.pop("files")
     assert files["model.json"] == (region_bundle.root / "model.json").stat().st_size
     assert {fold.file for member in region_bundle.description.members for fold in member.folds} < files.keys()
+    assert (printed.pop("calibration"), printed.pop("site")) == (None, None)
     assert printed == region_bundle.description.model_dump(mode="json")
 
 

@@ -100,7 +100,7 @@ def test_another_mask(volume_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stand_in_cannot_be_tested() -> None:
-    bundle: Any = SimpleNamespace(description=description(), sha256="")
+    bundle: Any = SimpleNamespace(description=description(), sha256="", calibration=None)
     engine: Any = SimpleNamespace(provider="", precision="")
     with pytest.raises(TypeError, match="Segmenter"):
         run_self_test(Predictor(bundle, engine=engine))
