@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py evidence-quick
 
-About 20 minutes on two quiet cores; interrupted, the same command goes on. Every comparison has its own
+Its whole time was never measured; interrupted, the same command goes on. Every comparison has its own
 report; ``index.html`` lists them. docs/evidence says what the claims are, and what was tested longer.
 """
 
