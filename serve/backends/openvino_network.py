@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _TYPES = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}
 _PRECISIONS = {name: precision for precision, name in _TYPES.items()}
+_core: Any = None
+_core_lock = Lock()
 
 
 class OpenVinoNetwork:
@@ -130,6 +133,20 @@ def _openvino() -> Any:
     return openvino
 
 
+def _the_core(openvino: Any) -> Any:
+    """Give the one core of this process, which is never released.
+
+    OpenVINO's CPU plug-in registers a stack for signal handlers with the thread that loads it, and unmaps
+    that stack with the last network of its core, even if another thread releases that one, or another core's
+    stack was registered in between. The next signal to the first thread would end the process (2026.4).
+    """
+    global _core  # noqa: PLW0603 - once per process, that is the purpose
+    with _core_lock:
+        if _core is None:
+            _core = openvino.Core()
+        return _core
+
+
 def _settings(precision: Precision, threads: int, cache: Path | None) -> dict[str, Any]:
     # by default OpenVINO computes in bfloat16 where the processor can, or could pretend to
     settings = {
@@ -148,7 +165,7 @@ def _compile(openvino: Any, path: Path, settings: dict[str, Any]) -> Any:
         shape = model.inputs[0].get_partial_shape()
         shape[0] = 1  # a fixed shape: memory is planned once, and batches would be no faster
         model.reshape(shape)
-        return openvino.Core().compile_model(model, "CPU", settings)
+        return _the_core(openvino).compile_model(model, "CPU", settings)
     except Exception as error:
         raise Refusal(
             Code.BUNDLE_UNREADABLE,
