@@ -168,7 +168,9 @@ class Batch:
             return _Turn(case, kept=earlier)
         if isinstance(case, Incomplete):
             return _Turn(case, refusal=case.refusal)
+        self.further.check(case, self.folder)
         self.predictor.make_room(case, self.folder)
+        self.further.remove(case.name, self.folder)
         admit = None if gate is None else partial(gate.enter, case.name)
         try:
             course = self.predictor.prepare(case, admit=admit)

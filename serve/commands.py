@@ -13,6 +13,7 @@ from .policies import EmptyPolicy, EmptySeg, OodPolicy
 if TYPE_CHECKING:
     from .errors import Refusal
     from .formats import Case, Incomplete
+    from .outputs.case_files import FurtherFiles
     from .schema import ModelDescription
 
 
@@ -163,7 +164,7 @@ def predict_command(
         )
         description = predictor.bundle.description
         cases = _named_case(channel, case, description) if channel else found_cases(inputs or [], description)
-        _check_output(cases, output, description)
+        _check_output(cases, output, description, further)
         _ = predictor.engine.provider  # opens the network: a missing engine is no case's fault
         results = run_with_progress(Batch(predictor, output, overwrite, overlap, further), cases)
     except Refusal as refusal:
@@ -228,7 +229,9 @@ def _named_case(
         raise typer.BadParameter(str(refusal)) from refusal
 
 
-def _check_output(cases: list[Case | Incomplete], folder: Path, description: ModelDescription) -> None:
+def _check_output(
+    cases: list[Case | Incomplete], folder: Path, description: ModelDescription, further: FurtherFiles
+) -> None:
     from .formats import Case
     from .result_files import check_output
 
@@ -236,6 +239,7 @@ def _check_output(cases: list[Case | Incomplete], folder: Path, description: Mod
         for case in cases:
             if isinstance(case, Case):
                 check_output(case, folder, description)
+                further.check(case, folder)
     except ValueError as error:
         raise typer.BadParameter(f"--output: {error}.") from error
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OPTIONS = ("ood", "empty", "uncertainty")  # names of a request's fields
+# Among what was applied to an answer: the mask was emptied, and nothing else may show it either.
+OOD_SUPPRESSED = "ood.suppressed"
 _SWITCH = {"true": True, "false": False, "1": True, "0": False}
 
 

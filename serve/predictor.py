@@ -20,7 +20,7 @@ from .errors import Code, Refusal
 from .formats import Case, Limits, read_image
 from .outputs import mean_probabilities
 from .pipeline.segment import Segmentation, Segmenter, Votes
-from .policies import EmptyPolicy, Policies
+from .policies import OOD_SUPPRESSED, EmptyPolicy, Policies
 from .problems import problem_of
 from .result_files import Prediction, ResultFiles, Written, check_output
 from .safety.candidates import candidates
@@ -377,8 +377,9 @@ class Predictor:
         return mean_probabilities(votes, self.bundle.description, memory_bytes=self.limits.memory_bytes)
 
     def _maps(self, course: Course, votes: Votes | None, stated: Statement) -> dict[str, NDArray[np.uint8]]:
-        """Maps of the uncertainty, where they were asked for and there is an answer."""
-        if not course.policies.uncertainty or votes is None or stated.mask is None:
+        """Maps of the uncertainty, where they were asked for and there is an answer that they may show."""
+        is_withheld = stated.mask is None or OOD_SUPPRESSED in stated.policy.applied
+        if not course.policies.uncertainty or votes is None or is_withheld:
             return {}
         maps = uncertainty_maps(votes, self.bundle.description.head)
         course.stage("uncertainty")

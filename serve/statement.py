@@ -19,7 +19,7 @@ from .answer import (
     Verdict,
 )
 from .measure import measure_labels
-from .policies import EmptyPolicy, OodPolicy, Policies
+from .policies import OOD_SUPPRESSED, EmptyPolicy, OodPolicy, Policies
 from .safety.presence import Presence
 from .safety.presence_decision import Decision, decide
 from .safety.removal import listed, remove, volume_ml
@@ -354,7 +354,7 @@ def _suppressed(ground: Ground) -> Statement:
         policy=Policy(
             ood=ground.policies.ood,
             empty=ground.policies.empty,
-            applied=("ood.suppressed",),
+            applied=(OOD_SUPPRESSED,),
             removed_components=rows,
         ),
         warnings=(SUPPRESSED,),

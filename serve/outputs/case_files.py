@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nnunet_losses.serve.formats import Case
     from nnunet_losses.serve.result_files import Prediction
     from nnunet_losses.serve.schema import ModelDescription
 
@@ -52,6 +53,28 @@ class FurtherFiles:
     def probabilities(self) -> bool:
         """Whether the networks' probabilities are needed."""
         return OutputKind.PROBABILITIES in self.kinds
+
+    def check(self, case: Case, folder: Path) -> None:
+        """Refuse a folder in which one of them would take the place of one of the case's files.
+
+        Raises:
+            ValueError: with the file's name.
+        """
+        inputs = {file.resolve() for file in case.files}
+        for path in self._paths(case.name, folder):
+            if path.resolve() in inputs:
+                raise ValueError(f"the output {path.name} would overwrite an input; choose another folder")
+
+    def remove(self, case: str, folder: Path) -> None:
+        """Remove an earlier run's files of these kinds: nothing may stand beside a rejection.
+
+        Only after ``check``.
+        """
+        for path in self._paths(case, folder):
+            path.unlink(missing_ok=True)
+
+    def _paths(self, case: str, folder: Path) -> list[Path]:
+        return [folder / f"{case}{ENDINGS[kind]}" for kind in self.kinds]
 
     def write(self, prediction: Prediction, description: ModelDescription, folder: Path) -> list[Output]:
         """Write them for one case; none for a rejected one.

@@ -10,6 +10,7 @@ from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats.turning import own_grid
 from nnunet_losses.serve.formats.writing import replacing
 from nnunet_losses.serve.pipeline.ensemble import probability_slabs
+from nnunet_losses.serve.policies import OOD_SUPPRESSED
 from nnunet_losses.serve.safety.memory import available_memory
 from nnunet_losses.serve.schema import Head
 
@@ -70,9 +71,13 @@ def _check_memory(heads: int, shape: Sequence[int], budget: int | None) -> None:
 def write_probabilities(answered: Answered) -> Sequence[Path]:
     """Write ``probabilities`` (heads, z, y, x), as nnU-Net's ``--save_probabilities`` names them, and labels.
 
+    None where the mask was suppressed: it could be read off them.
+
     Raises:
         Refusal: ``output.impossible``, they were not kept.
     """
+    if OOD_SUPPRESSED in answered.answer.policy.applied:
+        return []
     if answered.probabilities is None:
         raise Refusal(
             Code.OUTPUT_IMPOSSIBLE,

@@ -56,7 +56,7 @@ def write_outputs(
 
     Returns:
         The files, in the order of the kinds. A kind may give several (``stl``: one for each label), or none
-        (``seg`` of an empty mask, with ``empty_seg = omit``).
+        (``seg`` of an empty mask, with ``empty_seg = omit``; ``probabilities`` of a suppressed one).
 
     Raises:
         Refusal: ``output.unknown``; ``output.impossible``, this image has no such form;

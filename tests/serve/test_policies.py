@@ -10,9 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from nnunet_losses.cli import app
-from nnunet_losses.serve.answer import Outcome
+from nnunet_losses.serve.answer import Distribution, Outcome, Verdict
+from nnunet_losses.serve.batch import Batch
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import Case, read_mask
+from nnunet_losses.serve.outputs import Options
+from nnunet_losses.serve.outputs.case_files import FurtherFiles
 from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy, Policies
 from nnunet_losses.serve.predictor import Predictor
 from nnunet_losses.serve.result_files import check_output
@@ -145,6 +148,42 @@ def test_a_further_file_never_takes_an_input_s_place(volume_bundle: Bundle, tmp_
     file = write(tmp_path / "p_uncertainty.nii.gz", noise(SHAPE), spacing=(1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="is an input; choose another folder"):
         check_output(Case("p", (file,)), tmp_path, volume_bundle.description)
+
+
+def test_an_output_never_takes_an_input_s_place(volume_bundle: Bundle, tmp_path: Path) -> None:
+    file = write(tmp_path / "p.nrrd", noise(SHAPE), spacing=(1.0, 1.0, 1.0))
+    before = file.read_bytes()
+    result = predict(volume_bundle, file, "-o", tmp_path, "--outputs", "nrrd")
+    assert result.exit_code == 2
+    assert "p.nrrd would overwrite an input" in result.output
+    assert file.read_bytes() == before
+
+
+def test_nothing_of_an_earlier_run_stands_beside_a_rejection(volume_bundle: Bundle, tmp_path: Path) -> None:
+    out, kinds = tmp_path / "out", "nrrd,mha,probabilities,png"
+    arguments = (image(tmp_path), "-o", out, "--outputs", kinds)  # the second time it is blank
+    assert predict(volume_bundle, *arguments).exit_code == 0
+    assert files(out) == {"p.json", "p.nii.gz", "p.nrrd", "p.mha", "p.npz", "p.overlay.png"}
+    write(tmp_path / "p_0000.nii.gz", np.zeros(SHAPE), spacing=(1.0, 1.0, 1.0))
+    assert predict(volume_bundle, *arguments).exit_code == 3
+    assert files(out) == {"p.json"}
+
+
+@pytest.mark.parametrize("ood", [OodPolicy.SUPPRESS, OodPolicy.REJECT])
+def test_a_withheld_mask_is_in_no_file(volume_bundle: Bundle, tmp_path: Path, ood: OodPolicy) -> None:
+    policies = Policies(ood, EmptyPolicy.RAW, uncertainty=True)
+    predictor = Predictor(volume_bundle, backend="cpu", threads=1, policies=policies)
+    predictor._judged = lambda *_: Distribution(verdict=Verdict.OUT_OF_DISTRIBUTION)  # type: ignore[method-assign]
+    further = FurtherFiles.of(["nrrd", "probabilities"], Options())
+    out = tmp_path / "out"
+    (result,) = Batch(predictor, out, further=further).run([Case("p", (image(tmp_path),))])
+    assert result.refusal is None
+    if ood is OodPolicy.REJECT:
+        assert files(out) == {"p.json"}
+    else:
+        assert files(out) == {"p.json", "p.nii.gz", "p.nrrd"}
+        assert not read_mask(out / "p.nii.gz").any()
+        assert not read_mask(out / "p.nrrd").any()
 
 
 def predict(bundle: Bundle, *arguments: object) -> Result:

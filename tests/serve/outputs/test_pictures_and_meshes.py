@@ -12,12 +12,14 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image as Pillow
 
+from nnunet_losses.serve.answer import Policy
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import read_image
 from nnunet_losses.serve.formats.turning import own_grid
 from nnunet_losses.serve.outputs import Options, OutputKind, write_outputs
 from nnunet_losses.serve.outputs.colours import PALETTE, colour
 from nnunet_losses.serve.outputs.surfaces import enclosed_volume
+from nnunet_losses.serve.policies import OOD_SUPPRESSED
 from nnunet_losses.serve.schema import Reader
 
 from ...conftest import require
@@ -184,6 +186,17 @@ def test_probabilities_are_named_and_turned_back(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as caught:
         write_outputs(["probabilities"], mask, image, answer(), description(), tmp_path)
     assert caught.value.code is Code.OUTPUT_IMPOSSIBLE
+
+
+def test_a_suppressed_mask_cannot_be_read_off_the_probabilities(tmp_path: Path) -> None:
+    mask, image = case(tmp_path)
+    values = np.ones((3, *image.shape), np.float16)
+    stated = answer().model_copy(update={"policy": Policy(applied=(OOD_SUPPRESSED,))})
+    kinds = ["probabilities", "nrrd"]
+    outputs = write_outputs(
+        kinds, np.zeros_like(mask), image, stated, description(), tmp_path, probabilities=values
+    )
+    assert [output.kind for output in outputs] == [OutputKind.NRRD]
 
 
 def test_unknown_kinds_are_refused_with_the_known_ones(tmp_path: Path) -> None:
