@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 128
 MAX_FIELD_BYTES = 1024
+MAX_HEADER_BYTES = 4096  # of one line; python-multipart has a bound of its own only since 0.0.27
 FIELDS = ("model", "case", "outputs", *OPTIONS, *APPROXIMATIONS)
 REMEDY = "Send images as files, for example curl -F 'MRI=@image.nii.gz', with the @."
 
@@ -88,9 +89,15 @@ class PartWriter:
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
+        self._check_header()
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._check_header()
+
+    def _check_header(self) -> None:
+        if len(self._header) + len(self._value) > MAX_HEADER_BYTES:
+            raise malformed(f"A part has a header of more than {MAX_HEADER_BYTES} bytes.")
 
     def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":

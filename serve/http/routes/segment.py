@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from nnunet_losses.serve.answer import Answer
 from nnunet_losses.serve.jobs.records import Artifact, Job
-from nnunet_losses.serve.media import media_type
-from nnunet_losses.serve.workers.engine import ANSWER, MASK
+from nnunet_losses.serve.workers.engine import ANSWER
 
 from ..dependencies import CallerDep, JobsDep, RepresentationDep, SettingsDep
 from ..handlers import JobFailed, Rejection, note
@@ -24,7 +23,7 @@ from ..patience import awaited
 
 router = APIRouter(prefix="/v1", tags=["segment"])
 
-_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504, 507)
+_STATUSES = (400, 403, 404, 406, 408, 413, 415, 422, 429, 500, 501, 502, 503, 504, 507)
 
 
 @router.post(
@@ -40,7 +39,7 @@ async def segment(
     caller: CallerDep,
     representation: RepresentationDep,
 ) -> Response:
-    """Segment one case. The parts' names are those of the model's channels.
+    """Segment one case. The parts' names are those of the model's channels; JSON names series in an archive.
 
     It is a job that the call waits for, and that is deleted with the reply, files and all.
     """
@@ -56,9 +55,9 @@ async def segment(
         note(request, outcome=answer.outcome)
         if answer.problem is not None:
             raise Rejection(answer.problem, answer)
-        if representation == "application/json" or MASK not in artifacts:
-            return Response(_json(answer), media_type="application/json")
         files = [artifact for kind, artifact in artifacts.items() if kind != ANSWER]
+        if representation == "application/json" or not files:
+            return Response(_json(answer), media_type="application/json")
         parts = await run_sync(lambda: [_file_part(jobs, artifact) for artifact in files])
         return MultipartReply(Part("answer", "answer.json", "application/json", _json(answer)), *parts)
 
@@ -85,4 +84,4 @@ def _json(answer: Answer) -> bytes:
 def _file_part(jobs: JobService, artifact: Artifact) -> Part:
     """A mask or a map: the part is named after its kind."""
     name = f"{artifact.name}{artifact.file[artifact.file.find('.') :]}"
-    return Part(artifact.name, name, media_type(name), _content(jobs, artifact))
+    return Part(artifact.name, name, artifact.media_type, _content(jobs, artifact))

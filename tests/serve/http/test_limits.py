@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from python_multipart.multipart import MultipartParser
+
+from nnunet_losses.serve.http.parts import PartWriter
+from nnunet_losses.serve.http.problems import ServiceProblem
 
 from .fakes import FakeEngine, Service, description, problem, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Gate:
@@ -270,3 +275,13 @@ def test_stopping_ends_what_takes_too_long(tmp_path, gate: Gate) -> None:
         wait_for(lambda: gate.running == 0)
     assert gate.ended_by == ["TaskInterrupted"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [b"X-Name: %b", b"%b: x"])
+def test_a_part_s_header_is_bounded_whatever_the_parser_allows(tmp_path: Path, line: bytes) -> None:
+    writer = PartWriter(tmp_path)
+    parser = MultipartParser(b"x", writer.callbacks(), max_header_size=10**9)
+    parser.write(b"--x\r\n" + line % (b"a" * 4000))
+    with pytest.raises(ServiceProblem) as caught:
+        parser.write(b"a" * 100 + b"\r\n")
+    assert caught.value.problem.code == "request.malformed"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from nnunet_losses.serve.answer import Outcome
+from nnunet_losses.serve.workers.engine import ResultFile, Segmentation
 
 from .fakes import MASK, FakeEngine, Service, description, parse, problem, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_reply_holds_answer_and_mask(service: Service) -> None:
@@ -80,6 +87,20 @@ def test_the_answer_alone(service: Service, accept: str) -> None:
 def test_the_answer_with_the_mask(service: Service, accept: str) -> None:
     expected = "application/json" if "q=x" in accept else "multipart/mixed"
     assert service.segment(headers={"Accept": accept}).headers["content-type"].startswith(expected)
+
+
+def test_other_outputs_are_given_without_a_mask(tmp_path: Path) -> None:
+    class Writer(FakeEngine):
+        def segment(self, files: Any, *, folder: Path, order: Any, progress: Any) -> Segmentation:
+            made = super().segment(files, folder=folder, order=order, progress=progress)
+            (folder / "a.nrrd").write_bytes(b"NRRD")
+            more = {"nrrd": ResultFile(folder / "a.nrrd", "application/octet-stream")}
+            return replace(made, more=more)
+
+    with serving(Writer(), folder=tmp_path) as service:
+        reply = parse(service.segment(data={"outputs": "nrrd"}))
+    assert [part.get_filename() for part in reply.parts] == ["answer.json", "nrrd.nrrd"]
+    assert reply.parts[1].get_payload(decode=True) == b"NRRD"
 
 
 def test_what_nobody_offers_is_not_acceptable(service: Service) -> None:
