@@ -51,7 +51,7 @@ class SurfaceDistances:
     def hausdorff(self, percentile: float = 95) -> float:
         """Larger one of the two directed percentiles, linearly interpolated; NaN unless both have a surface.
 
-        Pooling both directions before the percentile, as MedPy does, gives other, never larger values.
+        Pooling both directions before the percentile, as MedPy and panoptica do, gives other values.
 
         Raises:
             ValueError: for a percentile outside of 0 to 100.
