@@ -86,7 +86,8 @@ def write_volume(voxels: NDArray[Any], geometry: Geometry, path: Path) -> None:
 
 def _write_volume(voxels: NDArray[Any], path: Path, geometry: Geometry) -> None:
     if geometry.orientation is not None:
-        voxels = voxels.astype(np.uint8, copy=False)  # SimpleITKIOWithReorient knows no larger labels
+        # nnU-Net's SimpleITKIOWithReorient always writes 8 bits, so that its label 300 becomes another's, 44
+        voxels = voxels.astype(np.uint8 if voxels.max() < 256 else np.uint16, copy=False)
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)

@@ -40,6 +40,17 @@ def test_volumes_have_the_bytes_of_nnunet(tmp_path: Path, ending: str, high: int
     np.testing.assert_array_equal(read_mask(tmp_path / f"c{ending}"), voxels)
 
 
+@pytest.mark.parametrize("high", [256, 301])
+def test_no_label_becomes_another_one_where_the_reader_turns(tmp_path: Path, high: int) -> None:
+    source = write(tmp_path / "a.nii.gz", noise(), direction=rotation(20))
+    image = read_image([source], reader=Reader.SIMPLE_ITK_REORIENT)
+    voxels = mask(image.shape, high=high)
+    voxels[0, 0, 0] = high - 1
+    write_mask(voxels, tmp_path / "b.nii.gz", geometry=image.geometry, reader=Reader.SIMPLE_ITK_REORIENT)
+    found = read_mask(tmp_path / "b.nii.gz", reader=Reader.SIMPLE_ITK_REORIENT)
+    np.testing.assert_array_equal(found, voxels)
+
+
 def test_flat_volumes_have_the_bytes_of_nnunet(tmp_path: Path) -> None:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
