@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, delete, insert, not_, or_, select
 
 from .admission import advance_turn
 from .errors import JobCode, JobRefusal
@@ -124,6 +124,13 @@ class LeaseDesk:
             job = _held_job(connection, lease)
             yield _End(connection, job, self._database.now(connection))
 
+    def holds(self, lease: Lease) -> bool:
+        """Tell whether a worker has its job still, and in time."""
+        with self._database.reading() as connection:
+            overdue = _is_overdue(self.limits, now=self._database.now(connection))
+            in_time = select(JOBS.c.id).where(_is_held(lease), not_(overdue))
+            return connection.execute(in_time).first() is not None
+
     def lose(self, worker: str) -> tuple[Job, ...]:
         """Take the jobs of a worker that is known to be dead, without waiting for its lease to expire."""
         with self._database.writing() as connection:
@@ -161,9 +168,12 @@ def _is_overdue(limits: QueueLimits, *, now: float) -> ColumnElement[bool]:
     return and_(JOBS.c.state == JobState.RUNNING, late)
 
 
+def _is_held(lease: Lease) -> ColumnElement[bool]:
+    return and_(JOBS.c.id == lease.job_id, JOBS.c.lease_token == lease.token)
+
+
 def _held_job(connection: Connection, lease: Lease) -> Job:
-    held = and_(JOBS.c.id == lease.job_id, JOBS.c.lease_token == lease.token)
-    job = find_job(connection, select(JOBS).where(held))
+    job = find_job(connection, select(JOBS).where(_is_held(lease)))
     if job is not None:
         return job
     raise JobRefusal(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Code, Refusal
 from ..jobs.errors import JobRefusal
 from ..jobs.ledger import new_token
+from ..jobs.records import Lease
 from ..logs import log_event
 from .channel import Channel
+from .overseer import Overseer
 from .reports import ModelFailure, ModelReport
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ class ChildProcess:
         self._command = command
         self._desk = ground.desk
         self._changed = changed
+        self._overseer = Overseer(ground.desk, end=self._kill, changed=changed)
         self._ending = threading.Event()
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name=f"watch-{plan.device.name}", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -81,10 +85,15 @@ class ChildProcess:
         ticket = new_token()
         answer: Ticket = Future()
         self._tickets[ticket] = answer
-        if not self.claims:
+        if self.claims:
+            self.send({**message, "ticket": ticket})
+        else:  # asked first, so that nobody who dies now is waited for
             self._give_up_waiting()
-        self.send({**message, "ticket": ticket})
         return answer
+
+    def oversee(self) -> None:
+        """Kill the process if it is stuck in its job. To be called now and then."""
+        self._overseer.look()
 
     def serve_from(self, label: str, path: Path) -> None:
         """Let processes that are started later open a bundle from another place."""
@@ -92,14 +101,28 @@ class ChildProcess:
             bundle.model_copy(update={"path": path}) if bundle.label == label else bundle
             for bundle in self._plan.bundles
         ]
-        self._plan = self._plan.model_copy(update={"bundles": tuple(bundles)})
+        with self._starting:
+            self._plan = self._plan.model_copy(update={"bundles": tuple(bundles)})
+
+    def commit(self, key: str) -> Ticket:
+        """Answer with what was prepared. A process that was started since then is started again.
+
+        To be called after ``serve_from``: who dies over it comes back with what is accepted now.
+        """
+        if not self.claims:
+            self._kill()  # it opens models, perhaps the old ones, and has no job
+        return self.ask({"do": "commit", "model": key})
 
     def drain(self, *, grace: float) -> None:
         """Start no other process; let this one end its job within so many seconds, or give it back."""
         self._ending.set()
         self.send({"do": "drain", "grace": grace})
-        if not self.claims and self._process is not None:
-            self._process.kill()  # it opens models and has no job
+        if not self.claims:
+            self._kill()  # it opens models and has no job
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
     def join(self, seconds: float) -> None:
         """Wait for the process's end; after so many seconds, kill it."""
@@ -119,13 +142,27 @@ class ChildProcess:
             if self._ending.is_set():
                 return
             pause = FIRST_PAUSE if time.monotonic() - began > HEALTHY else pause
-            log_event("worker.lost", level=logging.ERROR, worker=name, status=status, pause=pause)
+            _log_end(name, status=status, pause=pause)
             self._ending.wait(pause)
             self.restarts += not self._ending.is_set()
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _live(self, name: str) -> int:
         """Start a process, listen to it until it ends, and tell its exit status."""
+        with self._starting:
+            process, channel = self._started(name)
+            self._process, self._channel = process, channel
+        if self._ending.is_set():
+            process.kill()
+        for message in channel.messages():
+            self._hear(message)
+        self._channel, self.models, self.claims = None, (), False
+        self._overseer.heard(None)
+        self._give_up_waiting()
+        channel.close()
+        return _exit_status(process)
+
+    def _started(self, name: str) -> tuple[subprocess.Popen[bytes], Channel]:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own module, in our own interpreter
@@ -137,15 +174,7 @@ class ChildProcess:
             )
         channel = Channel(ours)
         channel.send(self._plan.model_copy(update={"name": name}).model_dump(mode="json"))
-        self._process, self._channel = process, channel
-        if self._ending.is_set():
-            process.kill()
-        for message in channel.messages():
-            self._hear(message)
-        self._channel, self.models, self.claims = None, (), False
-        self._give_up_waiting()
-        channel.close()
-        return _exit_status(process)
+        return process, channel
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message["say"] == "job":
@@ -153,10 +182,15 @@ class ChildProcess:
         elif message["say"] == "models":
             self.models = tuple(ModelReport.model_validate(model) for model in message["models"])
             self.claims = message["claims"]
+        elif message["say"] == "lease":
+            lease = message["lease"]
+            self._overseer.heard(None if lease is None else Lease.model_validate(lease))
         else:
             failure = message["failure"]
             answer = None if failure is None else ModelFailure.model_validate(failure)
-            self._tickets.pop(message["ticket"]).set_result(answer)
+            ticket = self._tickets.pop(message["ticket"], None)
+            if ticket is not None:  # otherwise nobody waits any more
+                ticket.set_result(answer)
 
     def _give_up_waiting(self) -> None:
         """Nobody will answer what was asked of a process that is gone."""
@@ -174,6 +208,14 @@ class ChildProcess:
         for job in jobs:
             log_event("job.taken", job=job.id, worker=name, state=job.state.value)
             self._changed(job.id)
+
+
+def _log_end(name: str, *, status: int, pause: float) -> None:
+    """A process ends by itself when it must open another bundle; all other ends are losses."""
+    if status == 0:
+        log_event("worker.ended", worker=name, pause=pause)
+    else:
+        log_event("worker.lost", level=logging.ERROR, worker=name, status=status, pause=pause)
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> int:

@@ -110,15 +110,21 @@ class ModelHost:
             coming.self_test()
             slot.coming = coming
 
-    def commit(self, key: str) -> None:
-        """Let what was prepared answer from now on; a job that is running ends with the old one."""
+    def commit(self, key: str) -> bool:
+        """Let what was prepared answer from now on; a job that is running ends with the old one.
+
+        Returns:
+            Whether anything was prepared here.
+        """
         with self._replacing:
             slot = self._slot(key)
-            if slot.coming is not None:
-                slot.engine, slot.coming = slot.coming, None
-                slot.report = _described(slot.report, slot.engine, ModelState.READY)
-                log_event("model.reloaded", model=key, sha256=slot.report.sha256)
+            if slot.coming is None:
+                return False
+            slot.engine, slot.coming = slot.coming, None
+            slot.report = _described(slot.report, slot.engine, ModelState.READY)
+            log_event("model.reloaded", model=key, sha256=slot.report.sha256)
         self._changed()
+        return True
 
     def abort(self, key: str) -> None:
         """Drop what was prepared."""

@@ -29,6 +29,7 @@ class WorkerLoop:
         job_changed: told of jobs that move on.
         models_changed: told when ``host.reports()`` says something new.
         timing: seconds between things.
+        lease_changed: told which job is run, and None when none is.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class WorkerLoop:
         models_changed: Callable[[], None],
         timing: WorkerTiming | None = None,
     ) -> None:
+        lease_changed: Callable[[Lease | None], None] = lambda _: None,
         self.host = ModelHost(openers, changed=models_changed)
         self.claims = False
         self._models_changed = models_changed
         self._wanted = threading.Event()
         self._worker = Worker(
-            AnnouncingDesk(ground, job_changed),
+            AnnouncingDesk(ground, job_changed, held=lease_changed),
             ground.artifacts,
             JobRunner(self.host, ground.inputs, ground.database),
             name=name,
@@ -82,20 +84,29 @@ class WorkerLoop:
 class AnnouncingDesk(LeaseDesk):
     """Tells of everything that it wrote, so that nobody has to ask the database all the time."""
 
-    def __init__(self, ground: Ground, changed: Changed) -> None:
+    def __init__(self, ground: Ground, changed: Changed, *, held: Callable[[Lease | None], None]) -> None:
         super().__init__(ground.database, ground.limits)
         self._tell = changed
 
     def claim(self, worker: str) -> Claim | None:
         """See ``LeaseDesk``."""
+        self._tell_held = held
+        self._held: Lease | None = None
         claim = super().claim(worker)
         if claim is not None:
             self._tell(claim.job.id)
         return claim
 
     def heartbeat(self, lease: Lease, progress: Progress | None = None) -> Job:
-        """See ``LeaseDesk``."""
+            self._hold(claim.lease)
+        """See ``LeaseDesk``. Who claims has no job any more."""
+        self._hold(None)
         job = super().heartbeat(lease, progress)
+    def _hold(self, lease: Lease | None) -> None:
+        if lease != self._held:
+            self._held = lease
+            self._tell_held(lease)
+
         if progress is not None:
             self._tell(job.id)
         return job

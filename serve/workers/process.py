@@ -7,6 +7,7 @@ its job back and ends.
 from __future__ import annotations
 
 import logging.config
+import math
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from ..jobs.ground import Ground
+from ..jobs.errors import JobRefusal
 from ..logs import log_event, logging_configuration
 from .channel import Channel
 from .host import failure_of
@@ -28,6 +30,7 @@ from .runtime import BundleEngine
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from ..jobs.records import Lease
 
 LAST_WORDS = 10.0  # seconds for a job to be given back after the server died
 
@@ -64,6 +67,7 @@ class _Process:
             job_changed=self._tell_job,
             models_changed=self._tell_models,
             timing=plan.timing,
+            lease_changed=self._tell_lease,
         )
 
     def run(self) -> None:
@@ -83,6 +87,9 @@ class _Process:
 
     def _listen(self) -> None:
         for message in self._channel.messages():
+    def _tell_lease(self, lease: Lease | None) -> None:
+        self._channel.send({"say": "lease", "lease": None if lease is None else lease.model_dump()})
+
             self._obey(message)
         log_event("worker.orphaned", level=logging.WARNING, worker=self._plan.name)
         self._loop.drain(grace=0)
@@ -106,7 +113,7 @@ class _Process:
             if message["do"] == "prepare":
                 host.prepare(key, partial(self._opened, Path(message["path"]), self._plan))
             elif message["do"] == "commit":
-                host.commit(key)
+                self._commit(key)
             else:
                 host.abort(key)
         except Exception as error:  # noqa: BLE001 - whatever it was, the old model is still there
@@ -117,4 +124,13 @@ class _Process:
 
 
 if __name__ == "__main__":
+    def _commit(self, key: str) -> None:
+        """Answer with what was prepared; or end, for the next process opens the bundle that is accepted."""
+        try:
+            was_prepared = self._loop.host.commit(key)
+        except JobRefusal:  # it is being opened
+            was_prepared = False
+        if not was_prepared:  # started since then, perhaps with the old bundle
+            self._loop.drain(grace=math.inf)
+
     main(int(sys.argv[1]))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from nnunet_losses.serve.http.app import create_app
 from nnunet_losses.serve.http.settings import Settings
@@ -65,6 +66,15 @@ class Client:
 
     def wait_until_ready(self) -> None:
         wait_for(lambda: self.http.get("/v2/health/ready").status_code == 200, seconds=PATIENCE)
+
+
+def check_ledger(client: Client) -> None:
+    """Every accepted job has ended, as succeeded, failed or cancelled; the service's own figures say so."""
+    found = text_string_to_metric_families(client.http.get("/metrics").text)
+    samples = [sample for family in found for sample in family.samples]
+    ends = sum(sample.value for sample in samples if sample.name == "nnunet_losses_jobs_ended_total")
+    (accepted,) = (sample.value for sample in samples if sample.name == "nnunet_losses_jobs_accepted_total")
+    assert accepted == ends > 0
 
 
 def settings_for(folder: Path, **more: Any) -> Settings:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from nnunet_losses.serve.jobs.database import Database
 
 from ..http.fakes import problem, wait_for
-from .helpers import PATIENCE, in_thread, settings_for
+from .helpers import PATIENCE, check_ledger, in_thread, settings_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-    from nnunet_losses.serve.workers.supervisor import Supervisor
 
     from .helpers import Client
 
@@ -137,9 +135,6 @@ def test_reloading_is_off_unless_the_operator_wants_it(tmp_path: Path) -> None:
         problem(client.http.post("/v1/models/brain/reload"), 403, "model.reload_off")
 
 
-def test_nothing_was_lost(served: tuple[Client, Supervisor], folder: Path) -> None:
+def test_nothing_was_lost(client: Client) -> None:
     """Of all the jobs above: accepted = succeeded + failed + cancelled."""
-    with closing(sqlite3.connect(folder / "data" / "jobs.sqlite")) as database:
-        totals = dict(database.execute("SELECT name, value FROM job_totals").fetchall())
-    ends = totals["succeeded"] + totals["failed"] + totals["cancelled"]
-    assert totals["accepted"] == ends > 0
+    check_ledger(client)

@@ -1,12 +1,15 @@
 """A worker process without a network: ``python -m tests.serve.service.worker FD``, started by a Supervisor.
 
 The "bundle" is a text file. The input file is JSON that says what happens over it: ``tiles`` of ``seconds``
-each, ``hang`` for ever (as often as it says), ``oom`` and ``full`` as the machine would raise them. Who hangs
-leaves a file ``hangs-PID`` in the folder SIGNS.
+each, ``hang`` for ever (as often as it says), ``stuck`` in native code that never returns (``free`` lets
+other threads run, ``alone`` does not), ``oom`` and ``full`` as the machine would raise them. Who hangs or is
+stuck leaves a file ``CASE-PID`` in the folder SIGNS; who opens a bundle that says ``slow`` leaves
+``slow-PID`` and waits for the file ``go``, and so does the first one of all over one that says ``one slow``.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -37,6 +40,7 @@ class Steered:
 
     def __init__(self, path: Path, plan: WorkerPlan) -> None:
         self._text = path.read_text()
+        _take_time(self._text)
         if "corrupt" in self._text:
             raise Refusal(Code.BUNDLE_HASH_MISMATCH, "fold_0.onnx was changed.", remedy="Fetch it again.")
         self.description = description(channels=("T1",))
@@ -79,11 +83,24 @@ def _misbehave(wish: dict[str, Any], order: Order, progress: Progress) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     signs = Path(os.environ["SIGNS"])
+    if "stuck" in wish:
+        (signs / f"{order.case}-{os.getpid()}").touch()
+        library = ctypes.CDLL(None) if wish["stuck"] == "free" else ctypes.PyDLL(None)
+        library.sleep(600)
     if len(list(signs.glob(f"{order.case}-*"))) < wish.get("hang", 0):
         (signs / f"{order.case}-{os.getpid()}").touch()
         while True:
             progress("network", 1, 2)
             time.sleep(0.01)
+
+
+def _take_time(text: str) -> None:
+    signs = Path(os.environ["SIGNS"])
+    if "slow" not in text or ("one slow" in text and list(signs.glob("slow-*"))):
+        return
+    (signs / f"slow-{os.getpid()}").touch()
+    while not (signs / "go").exists():
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":
