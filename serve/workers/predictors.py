@@ -36,6 +36,9 @@ class Predictors(Protocol):
     def capacity(self) -> int:
         """Count the workers that are able to claim a job now."""
 
+    def is_stopping(self) -> bool:
+        """Tell whether whoever owns the workers is ending them: then no server takes jobs any more."""
+
     def restarts(self) -> int:
         """Count how often a worker that died was started again."""
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import Code, Refusal
 from .child import ChildProcess, refusal_of
-from .reports import ModelReport, merged, version_of
+from .overseer import LOOK
+from .reports import ModelFailure, ModelReport, merged, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ..jobs.ground import Ground
+    from .child import Ticket
     from .plan import WorkerPlan
     from .predictors import Changed
 
@@ -43,6 +46,8 @@ class Supervisor:
         self._command = tuple(command)
         self._children: list[ChildProcess] = []
         self._reloading = threading.Lock()
+        self._ended = threading.Event()
+        self._overseeing = threading.Thread(target=self._oversee, name="oversee", daemon=True)
 
     def start(self, ground: Ground, changed: Changed) -> None:
         """See ``Predictors``."""
@@ -57,6 +62,12 @@ class Supervisor:
         ]
         for child in self._children:
             child.start()
+        self._overseeing.start()
+
+    def _oversee(self) -> None:
+        while not self._ended.wait(LOOK):
+            for child in self._children:
+                child.oversee()
 
     def wake(self) -> None:
         """See ``Predictors``."""
@@ -75,6 +86,10 @@ class Supervisor:
         """See ``Predictors``."""
         return sum(child.claims for child in self._children)
 
+    def is_stopping(self) -> bool:
+        """The server owns them, and knows."""
+        return False
+
     def restarts(self) -> int:
         """See ``Predictors``."""
         return sum(child.restarts for child in self._children)
@@ -85,32 +100,32 @@ class Supervisor:
             label = next(model.label for model in self.models() if model.key == key)
             bundle = next(bundle for bundle in self._plans[0].bundles if bundle.label == label)
             path = bundle.origin.resolve()
-            message = {"model": key, "path": str(path)}
             try:
-                self._all({**message, "do": "prepare"})
+                self._prepare(key, path)
             except Refusal:
-                self._all({**message, "do": "abort"})
+                _answers([child.ask({"do": "abort", "model": key}) for child in self._children])
                 raise
-            self._all({**message, "do": "commit"})
             for child in self._children:
                 child.serve_from(label, path)
+            _answers([child.commit(key) for child in self._children])
 
-    def _all(self, message: dict[str, str]) -> None:
-        """Ask all workers at once.
+    def _prepare(self, key: str, path: Path) -> None:
+        """Let all workers open the bundle at once.
 
         Raises:
-            Refusal: of the first that fails.
+            Refusal: of the first that fails, or is just being started: it could have the old bundle.
         """
-        tickets = [child.ask(message) for child in self._children if child.claims]
-        if not tickets:
-            raise _no_worker()
-        for ticket in tickets:
-            failure = ticket.result(RELOAD_SECONDS)
-            if failure is not None:
-                raise refusal_of(failure)
+        if not all(child.claims for child in self._children):
+            raise _being_started()
+        message = {"do": "prepare", "model": key, "path": str(path)}
+        failures = _answers([child.ask(message) for child in self._children])
+        failure = next(filter(None, failures), None)
+        if failure is not None:
+            raise refusal_of(failure)
 
     def stop(self, *, grace: float) -> None:
         """See ``Predictors``."""
+        self._ended.set()
         for child in self._children:
             child.drain(grace=grace)
         deadline = time.monotonic() + grace + PATIENCE
@@ -118,9 +133,28 @@ class Supervisor:
             child.join(max(0.0, deadline - time.monotonic()))
 
 
-def _no_worker() -> Refusal:
+def _answers(tickets: Sequence[Ticket]) -> list[ModelFailure | None]:
+    """Wait for all of them, so that nothing is under way when the first failure is told."""
+    return [_answer(ticket) for ticket in tickets]
+
+
+def _answer(ticket: Ticket) -> ModelFailure | None:
+    try:
+        return ticket.result(RELOAD_SECONDS)
+    except TimeoutError:
+        return _TOO_SLOW
+
+
+def _being_started() -> Refusal:
     return Refusal(
         Code.BACKEND_UNAVAILABLE,
-        "No worker process is running that could open the bundle.",
-        remedy="Wait until /v2/health/ready answers with 200, and try again.",
+        "A worker process is just being started, and could not open the new bundle.",
+        remedy="Try again in a minute; see the log if it is started again and again.",
     )
+
+
+_TOO_SLOW = ModelFailure(
+    code=Code.BACKEND_FAILED,
+    detail=f"A worker has not opened the bundle within {RELOAD_SECONDS:g} s.",
+    remedy="See whether the machine has the memory for a second bundle beside the first.",
+)

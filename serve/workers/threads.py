@@ -80,6 +80,10 @@ class Threads:
         for loop in self._loops:
             try:
                 loop.host.prepare(key)
+    def is_stopping(self) -> bool:
+        """The server owns them, and knows."""
+        return False
+
             except Exception:
                 for other in self._loops:
                     other.host.abort(key)
