@@ -134,7 +134,7 @@ class PresenceAnswer(Frozen):
         lower, upper: scores below which it is empty, above which present; None where that cannot be promised.
             Where lower is above upper, one threshold between them divides.
         p: share of cases without the label, this one counted among them, that score as high.
-        guarantee: conformal, approximate or surrogate.
+        guarantee: conformal, approximate, surrogate, or none for a strange image.
         false_alarms: promised share of cases without the label that are called present.
         misses: promised share of cases with it that are called empty.
         n_lesion_free, n_lesion_bearing: scores behind the two thresholds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from .statement_words import (
     POLICY_WITHOUT_CALIBRATION,
     REMARKS,
     STRANGE,
+    STRANGE_REMARK,
     SUPPRESSED,
     open_warning,
     removed_warning,
@@ -105,13 +106,18 @@ class Ground:
         """Whether voxels have no physical size."""
         return self.image.geometry.dimension == 2
 
+    @property
+    def is_strange(self) -> bool:
+        """Whether the image is of another kind than those that the promises are about."""
+        return self.verdict is Verdict.OUT_OF_DISTRIBUTION
+
 
 def state(ground: Ground) -> Statement:
     """Decide, and apply the policies.
 
     A rejection, and an emptied mask of a strange image, is never ``no_finding``.
     """
-    if ground.verdict is Verdict.OUT_OF_DISTRIBUTION:
+    if ground.is_strange:
         if ground.policies.ood is OodPolicy.REJECT:
             return _rejected(ground, OUT_OF_DISTRIBUTION, EmptyReason.REJECTED_OOD)
         if ground.policies.ood is OodPolicy.SUPPRESS:
@@ -135,10 +141,10 @@ class _Decided:
     def __post_init__(self) -> None:
         ground = self.ground
         section = ground.presence
-        self.decisions = {} if section is None else decide(section, ground.candidates)
-        self.mask, self.removed = ground.segmentation.mask, ()
-        if ground.verdict is not Verdict.OUT_OF_DISTRIBUTION:  # there no promise stands behind a removal
-            self.mask, self.removed = remove(self.mask, self.decisions, ground.description.labels)
+        decisions = {} if section is None else decide(section, ground.candidates)
+        # nobody counted how often the model overlooks something in strange images: no absence, no removal
+        self.decisions = _without_absence(decisions) if ground.is_strange else decisions
+        self.mask, self.removed = remove(ground.segmentation.mask, self.decisions, ground.description.labels)
         measured = measure_labels(self.mask, ground.image.geometry, ground.description)
         self.has_any = any(label.present for label in measured)
         self.labels = tuple(map(self._label, ground.description.labels, measured))
@@ -168,7 +174,8 @@ class _Decided:
         """What the mask and the decision say together: an empty label with voxels left is not decided."""
         decision = self.decisions.get(label.name)
         if decision is None:
-            return Presence.PRESENT if label.present else Presence.EMPTY
+            absent = Presence.INDETERMINATE if self.ground.is_strange else Presence.EMPTY
+            return Presence.PRESENT if label.present else absent
         if decision.presence is Presence.EMPTY and label.present:
             return Presence.INDETERMINATE
         return decision.presence
@@ -177,7 +184,7 @@ class _Decided:
         decision = self.decisions.get(label.name)
         changes: dict[str, Any] = {"empty": self._label_empty(label, measured)}
         if decision is not None and self.ground.presence is not None:
-            presence = _presence(decision, self.ground.presence, self.ground.limits)
+            presence = _presence(decision, self.ground.presence, self.ground)
             changes |= {"presence_score": round(decision.score, 6), "presence": presence}
         return measured.model_copy(update=changes)
 
@@ -270,14 +277,22 @@ class _Decided:
         return told
 
 
-def _presence(decision: Decision, section: PresenceSection, limits: Sequence[str]) -> PresenceAnswer:
+def _without_absence(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """Leave open what was decided to be empty."""
+    return {
+        name: replace(one, presence=Presence.INDETERMINATE) if one.presence is Presence.EMPTY else one
+        for name, one in decisions.items()
+    }
+
+
+def _presence(decision: Decision, section: PresenceSection, ground: Ground) -> PresenceAnswer:
     known = decision.known
     return PresenceAnswer(
         decision=decision.presence,
         lower=known.lower,
         upper=known.upper,
         p=decision.p,
-        guarantee=_limited(known.guarantee, limits),
+        guarantee=_limited(known.guarantee, ground),
         false_alarms=section.false_alarms,
         misses=section.misses,
         n_lesion_free=len(known.lesion_free),
@@ -288,9 +303,11 @@ def _presence(decision: Decision, section: PresenceSection, limits: Sequence[str
 _STRENGTH = ("surrogate", "approximate", "conformal")
 
 
-def _limited(kind: str, limits: Sequence[str]) -> str:
-    """What is left of a promise in a run that is not quite the calibration's."""
-    return "approximate" if limits and kind == "conformal" else kind
+def _limited(kind: str, ground: Ground) -> str:
+    """What is left of a promise about images like the known ones, in a run like the calibration's."""
+    if ground.is_strange:
+        return "none"
+    return "approximate" if ground.limits and kind == "conformal" else kind
 
 
 def _guarantee(ground: Ground, decisions: Mapping[str, Decision]) -> Guarantee:
@@ -302,9 +319,11 @@ def _guarantee(ground: Ground, decisions: Mapping[str, Decision]) -> Guarantee:
         (decision.known for decision in decisions.values()),
         key=lambda known: (_STRENGTH.index(known.guarantee), len(known.lesion_free)),
     )
+    if ground.is_strange:
+        return Guarantee(kind="none", remark=STRANGE_REMARK)
     remarks = [*filter(None, [REMARKS.get(weakest.guarantee)]), *ground.limits]
     return Guarantee(
-        kind=_limited(weakest.guarantee, ground.limits),
+        kind=_limited(weakest.guarantee, ground),
         alpha=section.false_alarms,
         n=len(weakest.lesion_free),
         misses=section.misses,

@@ -18,6 +18,9 @@ REMARKS = {
     "approximate": "Every calibration case trained some of the served networks.",
 }
 
+STRANGE_REMARK = (
+    "The image is unlike the known ones, and what the calibration promises is about images like them."
+)
 STRANGE = {
     Verdict.SUSPICIOUS: Warning_(
         code="answer.suspicious",

@@ -267,6 +267,8 @@ def test_a_strange_image(
     meanings = {label.empty.meaning for label in stated.labels if label.empty is not None}
     meanings |= {stated.empty.meaning} if stated.empty is not None else set()
     assert NO_FINDING not in meanings
+    assert stated.outcome is not Outcome.EMPTY
+    assert stated.guarantee.kind == "none"
     if ood is OodPolicy.SUPPRESS:
         assert stated.mask is not None
         assert not stated.mask.any()
@@ -291,6 +293,32 @@ def test_nothing_leaves_the_mask_of_a_strange_image() -> None:
     assert stated.mask.any()
     assert stated.outcome is Outcome.INDETERMINATE
     assert stated.policy.removed_components == ()
+
+
+@pytest.mark.parametrize("section", [None, CALIBRATED])
+def test_an_empty_mask_of_a_strange_image_decides_nothing(section: PresenceSection | None) -> None:
+    strange = {"verdict": Verdict.OUT_OF_DISTRIBUTION, "is_doubtful": True, "policies": Policies()}
+    stated = state(ground(mask(), presence=section, **strange))
+    assert stated.outcome is Outcome.INDETERMINATE
+    assert stated.empty is not None
+    assert (stated.empty.reason, stated.empty.meaning) == (
+        EmptyReason.NO_VOXEL_ABOVE_THRESHOLD,
+        INDETERMINATE,
+    )
+    assert codes(stated) == ["answer.out_of_distribution", "answer.indeterminate"]
+    decisions = {label.presence.decision for label in stated.labels if label.presence is not None}
+    assert decisions == ({"indeterminate"} if section else set())
+
+
+def test_no_promise_is_made_about_a_strange_image() -> None:
+    strange = {"verdict": Verdict.OUT_OF_DISTRIBUTION, "is_doubtful": True}
+    stated = state(ground(mask(lesion=4), {"lesion": [70.0]}, presence=CALIBRATED, **strange))
+    assert stated.outcome is Outcome.SEGMENTED
+    assert (stated.guarantee.kind, stated.guarantee.alpha) == ("none", None)
+    assert stated.guarantee.remark is not None
+    lesion = stated.labels[1].presence
+    assert lesion is not None
+    assert (lesion.decision, lesion.guarantee) == ("present", "none")
 
 
 def test_suspicious_images_are_only_flagged() -> None:

@@ -19,7 +19,7 @@ export function outcome(answer) {
         : "Look at the mask before you use it.",
     }),
     empty: () => emptiness(answer),
-    indeterminate: () => answer.empty?.reason === "REJECTED_OOD" ? emptiness(answer) : ({
+    indeterminate: () => isEmptyAndStrange(answer) ? emptiness(answer) : ({
       tone: "warning", sign: "?", headline: "Neither found nor ruled out",
       text: "What the model saw is too weak to be called present, and too strong to be called absent. Somebody has to look.",
     }),
@@ -32,6 +32,9 @@ export function outcome(answer) {
 }
 
 const doubtful = (answer) => ["suspicious", "out_of_distribution"].includes(answer.distribution.verdict);
+
+const isEmptyAndStrange = ({ empty, distribution }) =>
+  Boolean(empty) && (empty.reason === "REJECTED_OOD" || distribution.verdict === "out_of_distribution");
 
 const EMPTY_REASONS = {
   NO_VOXEL_ABOVE_THRESHOLD: "No voxel was more likely to belong to a structure than to the background.",
@@ -80,7 +83,7 @@ export function guarantee({ kind, alpha, misses, n }) {
     conformal: `At most ${level} of images without a structure are wrongly said to show it${missed}, on average over images like the calibration images (${n}). ${limit}`,
     approximate: `The error rate of ${level} was estimated on ${n} images that parts of the model had seen in training: it may be higher. ${limit}`,
     surrogate: `The error rate of ${level} rests on stand-ins for images without a finding (${n}), as there were none to calibrate with: it may be higher. ${limit}`,
-    none: "Nothing is promised about error rates: no calibration stands behind this answer.",
+    none: "Nothing is promised about error rates: no calibration stands behind this answer, or the image is unlike those of the calibration.",
   };
   return known[kind] ?? `Guarantee: ${kind}. See the documentation.`;
 }
