@@ -2,18 +2,23 @@
 
     python benchmarks/evidence.py evidence-quick
 
-Its whole time was never measured; interrupted, the same command goes on. Every comparison has its own
-report; ``index.html`` lists them. docs/evidence says what the claims are, and what was tested longer.
+Interrupted, the same command goes on. Every comparison has its own report; ``index.html`` lists them, with
+what they took. docs/evidence says what the claims are, and what was tested longer.
 """
 
 from __future__ import annotations
 
 import argparse
 import html
+import json
+import resource
+import shlex
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,12 +26,24 @@ from PIL import Image
 from nnunet_losses.phantom_files import write_dataset
 from nnunet_losses.phantom_settings import Phantom
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 NOTE = (
-    "A check of the machinery: a tiny network, phantoms, a training of seconds. "
+    "A check of the machinery: a tiny network, phantoms, a training of half a minute. "
     "This is no evidence about any loss."
 )
-LENGTH = ("--epochs", "8", "--iterations-per-epoch", "12", "--validation-iterations", "2")
-NETWORK = ("--features", "4", "8", "16", "--patch", "48", "48", "--batch", "4", "--device", "cpu")
+EPOCHS, ITERATIONS = 12, 50
+CASES, TEST_CASES, FREE_CASES = 24, 20, 12
+NETWORK = ("--features", "8", "16", "32", "--patch", "64", "64", "--batch", "4", "--variant", "Adam1en3")
+MACHINE = ("--validation-iterations", "4", "--device", "cpu", "--threads", "1")
+USABLE = 0.6  # mean Dice below which a network shows nothing about its loss
+TIMES = "times.jsonl"
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}td,th{text-align:left;vertical-align:top;padding:.4rem .8rem;"
+    "border-top:1px solid #ddd}"
+)
 ODYSSEY = (
     "asymmetric", "ce", "dice", "dice_boundary", "dice_ce", "dice_focal", "dice_hausdorff", "dice_topk",
     "exp_log", "focal", "focal_tversky", "generalized_dice", "iou", "lovasz", "dpce", "penalty_gdice",
@@ -47,7 +64,7 @@ class Claim:
         radius: of lesions, as a share of the organ's.
         lesions: number in a case.
         missing: whether every second training label is erased though its lesions are there.
-        options: of the comparison.
+        seeds: of each training.
     """
 
     name: str
@@ -57,12 +74,12 @@ class Claim:
     radius: tuple[float, float] = (0.16, 0.42)
     lesions: tuple[int, int] = (1, 3)
     missing: bool = False
-    options: tuple[str, ...] = field(default=("--seeds", "1"))
+    seeds: int = 1
 
 
 CLAIMS = (
     Claim("1_ce_dice", "Cross-entropy, Dice and their combinations; trained on lesions, judged without, too",
-          ("ce", "dice", "ce_dice", "ce_to_dice_linear", "ce_to_dice_finetune"), options=("--seeds", "2")),
+          ("ce", "dice", "ce_dice", "ce_to_dice_linear", "ce_to_dice_finetune"), seeds=2),
     Claim("2_instances", "Blob and component losses against Dice, by lesion size",
           ("dice", "dice_ce", "blob_dice", "cc_dice_ce", "cat_mil"), radius=(0.06, 0.45), lesions=(3, 6)),
     Claim("3_boundary", "Boundary loss added to a region loss, on small lesions",
@@ -73,15 +90,25 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def run(claim: Claim, output: Path, slots: int) -> int:
-    """Write the phantoms, and compare; return the exit status of the command."""
-    data = output / "data" / claim.name
-    dataset, negatives = written(claim, data)
+def run(claim: Claim, output: Path, arguments: Sequence[str]) -> bool:
+    """Write the phantoms, and compare; whether every training has a result."""
+    dataset, negatives = written(claim, output / "data" / claim.name)
     command = [sys.executable, "-c", "from nnunet_losses.cli import main; main()", "compare", str(dataset)]
-    command += ["--losses", *claim.losses, *LENGTH, *NETWORK, *claim.options, "--slots", str(slots)]
+    command += ["--losses", *claim.losses, *NETWORK, *MACHINE, "--seeds", str(claim.seeds), *arguments]
     command += ["--negatives", str(negatives), "--note", NOTE, "--output", str(output / claim.name)]
-    print("$", " ".join(command), flush=True)
-    return subprocess.run(command, check=False).returncode
+    print("$", shlex.join(command), flush=True)
+    begun, before = time.monotonic(), _processor_seconds()
+    status = subprocess.run(command, check=False).returncode
+    took = {"seconds": time.monotonic() - begun, "processor_seconds": _processor_seconds() - before}
+    (output / claim.name).mkdir(exist_ok=True)
+    with (output / claim.name / TIMES).open("a") as file:  # one line for each time it was started
+        file.write(json.dumps(took) + "\n")
+    return status == 0
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def written(claim: Claim, folder: Path) -> tuple[Path, Path]:
@@ -92,10 +119,16 @@ def written(claim: Claim, folder: Path) -> tuple[Path, Path]:
                        lesions=claim.lesions, file_ending=".png")  # fmt: skip
         (folder / "free").mkdir(parents=True, exist_ok=True)
         write_dataset(
-            folder, cases=20, test_cases=12, lesion_free=claim.lesion_free, seed=1, name=name, settings=kind
+            folder,
+            cases=CASES,
+            test_cases=TEST_CASES,
+            lesion_free=claim.lesion_free,
+            seed=1,
+            name=name,
+            settings=kind,
         )
         write_dataset(
-            folder / "free", cases=1, test_cases=8, lesion_free=1.0, seed=2, name=name, settings=kind
+            folder / "free", cases=1, test_cases=FREE_CASES, lesion_free=1.0, seed=2, name=name, settings=kind
         )
         if claim.missing:
             erase_every_second(folder / name / "labelsTr")
@@ -110,17 +143,39 @@ def erase_every_second(labels: Path) -> None:
 
 
 def write_index(output: Path) -> Path:
-    """List the reports."""
-    rows = "".join(
-        f'<li><a href="{claim.name}/report/index.html">{html.escape(claim.title)}</a></li>'
-        for claim in CLAIMS
-    )
+    """List the reports with what they say, what they took, and whether anything was learned at all."""
+    rows = "".join(_row(claim, output / claim.name) for claim in CLAIMS)
     page = output / "index.html"
     page.write_text(
-        f'<!doctype html><meta charset="utf-8"><title>Evidence in small</title><h1>Evidence in small</h1>'
-        f"<p><b>{NOTE}</b></p><ul>{rows}</ul>\n"
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evidence in small</title>'
+        f"<style>{STYLE}</style><h1>Evidence in small</h1><p><b>{NOTE}</b></p><table><tr><th>comparison</th>"
+        "<th>its headline</th><th>trainings</th><th>best mean Dice</th><th>minutes</th></tr>"
+        f"{rows}</table></html>\n"
     )
     return page
+
+
+def _row(claim: Claim, folder: Path) -> str:
+    report = folder / "report"
+    if not (report / "results.json").is_file():
+        return f"<tr><td>{html.escape(claim.title)}</td><td>not run</td></tr>"
+    results = json.loads((report / "results.json").read_text("utf-8"))
+    losses = results["losses"]
+    best = max(one["figures"]["dice"]["value"] or 0.0 for one in losses.values())
+    trainings = sum(len(one["trainings"]) for one in losses.values())
+    cells = (
+        f'<a href="{claim.name}/report/index.html">{html.escape(claim.title)}</a>',
+        html.escape(results["recommendation"]["headline"]),
+        f"{trainings} of {len(claim.losses) * claim.seeds}",
+        f"{best:.2f}{'' if best >= USABLE else ': no usable network, so nothing can be seen'}",
+        f"{sum(_times(folder, 'seconds')) / 60:.1f}",
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _times(folder: Path, key: str) -> list[float]:
+    file = folder / TIMES
+    return [json.loads(line)[key] for line in file.read_text().splitlines()] if file.is_file() else []
 
 
 def main() -> None:
@@ -129,15 +184,21 @@ def main() -> None:
     )
     parser.add_argument("output", type=Path, help="folder for everything")
     parser.add_argument("--slots", type=int, default=2, help="trainings at once")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of an epoch")
     parser.add_argument("--only", nargs="*", choices=[claim.name for claim in CLAIMS], help="default: all")
     given = parser.parse_args()
-    statuses = {
-        claim.name: run(claim, given.output, given.slots)
-        for claim in CLAIMS
-        if not given.only or claim.name in given.only
+    length = ["--epochs", str(given.epochs), "--iterations-per-epoch", str(given.iterations)]
+    chosen = [claim for claim in CLAIMS if not given.only or claim.name in given.only]
+    done = {claim.name: run(claim, given.output, [*length, "--slots", str(given.slots)]) for claim in chosen}
+    page = write_index(given.output)
+    minutes = {
+        key: sum(sum(_times(given.output / claim.name, key)) for claim in chosen) / 60
+        for key in ("seconds", "processor_seconds")
     }
-    print(f"report: {write_index(given.output)}")
-    failed = [name for name, status in statuses.items() if status]
+    print(f"{minutes['seconds']:.0f} minutes, {minutes['processor_seconds']:.0f} of processors")
+    print(f"report: {page}")
+    failed = [name for name, whole in done.items() if not whole]
     sys.exit(f"Not every cell of {', '.join(failed)} has a result; its report names them." if failed else 0)
 
 

@@ -11,6 +11,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from nnunet_losses.compare.trainings import trainings
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,23 +51,25 @@ def colours(comparison: Comparison) -> dict[str, str]:
     return {one.loss: _COLOURS[index % len(_COLOURS)] for index, one in enumerate(comparison.outcomes)}
 
 
-def forest(comparison: Comparison, name: str, label: str, *, best_first: bool = True) -> str:
-    """One figure of every loss with its interval; small marks are single trainings where they are known."""
-    order = ordered(comparison, name, ascending=not best_first)
-    figure, axes = _figure(6.4, 0.8 + 0.34 * len(order))
+def forest(comparison: Comparison) -> str:
+    """Dice of every loss with its interval; small marks are the single trainings."""
+    order = ordered(comparison, "dice")
+    figure, axes = _figure(6.4, 0.8 + len(order) * min(0.5, max(0.28, 4 / len(order))))
     for place, outcome in enumerate(reversed(order)):
-        estimate, colour = comparison.figures[outcome.loss][name], colours(comparison)[outcome.loss]
+        estimate, colour = comparison.figures[outcome.loss]["dice"], colours(comparison)[outcome.loss]
+        single = [one.dice for one in trainings(comparison, outcome)]
         axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=2.5, alpha=0.55,
                   solid_capstyle="round")  # fmt: skip
         axes.plot(estimate.value, place, "o", color=colour, markersize=8)
+        axes.plot(single, [place] * len(single), "|", color="#1b1f24", markersize=9, markeredgewidth=1.2)
     axes.set_yticks(range(len(order)), [one.title for one in reversed(order)])
-    axes.set_xlabel(f"{label}, with 95 % interval")
+    axes.set_xlabel(f"Dice of {comparison.label}, with 95 % interval; strokes: single trainings")
     axes.grid(visible=False, axis="y")
     return _svg(figure)
 
 
 def pareto(comparison: Comparison) -> str:
-    """Dice of cases with a lesion against specificity: hollow as it is, filled with the threshold."""
+    """Dice of cases with a lesion against specificity: rings as it is, dots with the threshold."""
     figure, axes = _figure(7.4, 5.0)
     for outcome in comparison.outcomes:
         figures, colour = comparison.figures[outcome.loss], colours(comparison)[outcome.loss]
@@ -73,14 +77,14 @@ def pareto(comparison: Comparison) -> str:
         _cross(axes, raw, dice, colour)
         axes.plot([raw.value, after.value], [dice.value, dice.value], ":", color=colour, linewidth=1.2)
         axes.plot(after.value, dice.value, "o", color=colour, markersize=6)
-        axes.plot(raw.value, dice.value, "o", color=colour, markersize=9, markerfacecolor="white",
+        axes.plot(raw.value, dice.value, "o", color=colour, markersize=11, markerfacecolor="none",
                   markeredgewidth=2, label=outcome.title)  # fmt: skip
     for outcome in _front(comparison):
         figures = comparison.figures[outcome.loss]
         axes.annotate(
             outcome.title,
             (figures["specificity"].value, figures["dice"].value),
-            (6, 7),
+            (8, 8),
             textcoords="offset points",
             fontsize=9,
             color=colours(comparison)[outcome.loss],
@@ -126,8 +130,9 @@ def critical_difference(comparison: Comparison, ranking: Ranking) -> str:
         edge = 1 - count * 0.04 if left else count + count * 0.04
         colour = colours(comparison)[loss]
         axes.plot([rank, rank, edge], [0, level, level], color=colour, linewidth=1.1)
-        axes.text(edge, level, f" {titles[loss]}  {rank:.2f} ", ha="right" if left else "left", va="center",
-                  fontsize=9.5, color=colour)  # fmt: skip
+        axes.annotate(f"{titles[loss]}  {rank:.2f}", (edge, level), (-5 if left else 5, 0),
+                      textcoords="offset points", ha="right" if left else "left", va="center",
+                      fontsize=9.5, color=colour)  # fmt: skip
     for level, group in enumerate(ranking.groups):
         first, last = ranks[group[0]], ranks[group[-1]]
         height = -0.35 - 0.4 * level
@@ -203,6 +208,7 @@ def cost(comparison: Comparison) -> str:
     names = [one.title for one in reversed(comparison.outcomes)]
     shades = [colours(comparison)[one.loss] for one in reversed(comparison.outcomes)]
     seconds = [seconds_per_epoch(one) for one in reversed(comparison.outcomes)]
+    tenths = [_tenths(one) for one in reversed(comparison.outcomes)]
     memory = [peak_memory(one) / 2**30 for one in reversed(comparison.outcomes)]
     for axes, values, label in (
         (left, seconds, "median s per epoch"),
@@ -211,13 +217,29 @@ def cost(comparison: Comparison) -> str:
         axes.barh(names, values, color=shades, height=0.62)
         axes.set_xlabel(label)
         axes.grid(visible=False, axis="y")
+    left.hlines(range(len(names)), *np.transpose(tenths), color="#1b1f24", linewidth=1)
     right.set_yticklabels([])
     return _svg(figure)
 
 
 def seconds_per_epoch(outcome: Outcome) -> float:
     """Median over all epochs of all trainings."""
-    return float(np.median([value for run in outcome.runs for value in run.result.cost.seconds_per_epoch]))
+    return float(np.median(_seconds(outcome)))
+
+
+def unevenness(outcome: Outcome) -> float:
+    """How many times longer the slowest tenth of the epochs took than the fastest."""
+    fast, slow = _tenths(outcome)
+    return slow / fast if fast else math.inf
+
+
+def _tenths(outcome: Outcome) -> tuple[float, float]:
+    fast, slow = np.quantile(_seconds(outcome), [0.1, 0.9])
+    return float(fast), float(slow)
+
+
+def _seconds(outcome: Outcome) -> list[float]:
+    return [value for run in outcome.runs for value in run.result.cost.seconds_per_epoch]
 
 
 def peak_memory(outcome: Outcome) -> int:
@@ -225,12 +247,12 @@ def peak_memory(outcome: Outcome) -> int:
     return max(run.result.cost.peak_memory for run in outcome.runs)
 
 
-def ordered(comparison: Comparison, name: str, *, ascending: bool = False) -> list[Outcome]:
-    """Losses by a figure, best first; those without it last."""
+def ordered(comparison: Comparison, name: str) -> list[Outcome]:
+    """Losses by a figure, largest first; those without it last."""
 
     def key(outcome: Outcome) -> float:
         value = comparison.figures[outcome.loss][name].value
-        return math.inf if math.isnan(value) else value if ascending else -value
+        return math.inf if math.isnan(value) else -value
 
     return sorted(comparison.outcomes, key=key)
 

@@ -171,4 +171,7 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def legend() -> Mapping[str, str]:
     """Colours of the outlines, for the page."""
-    return {name: f"rgb{colour}" for name, colour in (("reference", _REFERENCE), ("prediction", _PREDICTION))}
+    return {
+        name: f"rgb({red},{green},{blue})"
+        for name, (red, green, blue) in (("reference", _REFERENCE), ("prediction", _PREDICTION))
+    }

@@ -8,11 +8,13 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from nnunet_losses.compare.outcomes import MISSES
+from nnunet_losses.compare.study import loss_configuration, title, trainer_name
+from nnunet_losses.registry import get_loss_spec
 
 from . import charts
 from .overlays import legend
 from .style import CSS
-from .tables import COLUMNS
+from .tables import COLUMNS, GROUPS
 from .words import interval, number, percent
 
 if TYPE_CHECKING:
@@ -45,9 +47,9 @@ class Content:
 def html(content: Content) -> str:
     """Write the page."""
     settings = content.study.settings
-    title = f"Which loss? {settings.dataset}"
+    name = f"Which loss? {settings.dataset}"
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{CSS}</style></head><body><main>{''.join(_parts(content))}</main></body></html>\n"
     )
@@ -60,10 +62,10 @@ def _parts(content: Content) -> Iterator[str]:
         yield f'<div class="note">{escape(content.note)}</div>'
     yield f'<p class="answer">{escape(content.recommendation.headline)}</p>'
     yield _facts(content)
+    yield _unfinished(content)
     yield _section("Why, and what speaks against it", "", _reasons(content.recommendation))
     yield '<div class="two">'
-    dice = charts.forest(comparison, "dice", f"Dice of {comparison.label}")
-    yield _section("How well they segment", _OVERALL, dice)
+    yield _section("How well they segment", _OVERALL, charts.forest(comparison))
     if comparison.negatives:
         yield _section("Segmenting, and staying silent", _PARETO, charts.pareto(comparison))
     if len(comparison.outcomes) > 1:
@@ -71,26 +73,26 @@ def _parts(content: Content) -> Iterator[str]:
         yield _section("Ranks", _ranks_words(content.ranking), picture)
     yield _section("By size of the lesion", _SIZES, charts.size_curves(comparison, content.unit))
     yield _section("How they learned", _CURVES, charts.training_curves(comparison))
-    yield _section(
-        "What they cost", "Measured in the trainings, whatever else the machine did.", charts.cost(comparison)
-    )
+    yield _section("What they cost", _cost_words(comparison), charts.cost(comparison))
     yield "</div>"
-    yield _section("All figures", _TABLE, _table(comparison))
+    yield _section("All figures", _TABLE, "".join(_table(comparison, *group) for group in GROUPS.items()))
     yield _section("Pairs", _PAIRS, _pairs(content))
-    yield _section("Where they fail", _overlay_words(), "".join(map(_case, content.rows)))
+    yield _section("Where they fail", "", _overlay_words() + "".join(map(_case, content.rows)))
     yield _section(
         "Training loss", "Each on its own scale; a schedule may jump.", charts.loss_curves(comparison)
     )
+    yield _section("What was compared", "", _losses(content.study))
     yield _failures([*comparison.outcomes, *comparison.failed])
     yield _footer(content)
 
 
+_UNEVEN = 1.5  # slowest tenth over fastest tenth of a loss's epochs
 _OVERALL = (
     "Mean Dice of the judged cases with a lesion, over cases and trainings; a missed one counts 0. Intervals "
     "resample cases and trainings; overlapping ones may still differ, see Pairs."
 )
 _PARETO = (
-    "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the "
+    "Right and up is better. Rings: the masks as they are. Dots: after a presence threshold from the "
     "validation cases. Named: no other loss is better in both."
 )
 _SIZES = (
@@ -116,8 +118,8 @@ def _facts(content: Content) -> str:
     facts = (
         (f"{done} of {len(content.study.cells)}", "trainings"),
         (str(len(comparison.outcomes)), "losses"),
-        (", ".join(map(str, content.study.folds)), "folds"),
-        (str(len(content.study.seeds)), "seeds"),
+        (_folds(content.study.folds), ""),
+        (str(len(content.study.seeds)), "seed" if len(content.study.seeds) == 1 else "seeds"),
         (f"{settings.epochs} × {settings.iterations}", "iterations"),
         (str(comparison.positives), f"judged cases with {comparison.label}"),
         (str(comparison.negatives), "without"),
@@ -126,6 +128,23 @@ def _facts(content: Content) -> str:
     return (
         '<ul class="facts">' + "".join(f"<li><b>{escape(a)}</b> {escape(b)}</li>" for a, b in facts) + "</ul>"
     )
+
+
+def _folds(folds: Sequence[int]) -> str:
+    return f"fold{'' if len(folds) == 1 else 's'} {', '.join(map(str, folds))}"
+
+
+def _unfinished(content: Content) -> str:
+    ended = sum(
+        len(one.runs) + len(one.failures)
+        for one in (*content.comparison.outcomes, *content.comparison.failed)
+    )
+    if ended == len(content.study.cells):
+        return ""
+    words = (
+        f"Not finished: {ended} of {len(content.study.cells)} trainings have ended. All of this may change."
+    )
+    return f'<div class="note">{escape(words)}</div>'
 
 
 def _reasons(recommendation: Recommendation) -> str:
@@ -146,8 +165,10 @@ def _ranks_words(ranking: Ranking) -> str:
     )
 
 
-def _table(comparison: Comparison) -> str:
-    shown = [column for column in COLUMNS if _known(comparison, column)]
+def _table(comparison: Comparison, heading: str, names: Sequence[str]) -> str:
+    shown = [column for column in COLUMNS if column.name in names and _known(comparison, column)]
+    if not shown:
+        return ""
     heads = "".join(f'<th title="{escape(one.meaning)}">{escape(one.heading)}</th>' for one in shown)
     order = charts.ordered(comparison, "dice")
     shades = {column.name: _shades(comparison, column) for column in shown}
@@ -156,7 +177,8 @@ def _table(comparison: Comparison) -> str:
         figures = comparison.figures[outcome.loss]
         cells = "".join(_cell(figures[one.name], shades[one.name][outcome.loss]) for one in shown)
         rows.append(f"<tr><td>{_dot(comparison, outcome)}{escape(outcome.title)}</td>{cells}</tr>")
-    return f'<div class="scroll"><table><tr><th>loss</th>{heads}</tr>{"".join(rows)}</table></div>'
+    table = f"<table><tr><th>loss</th>{heads}</tr>{''.join(rows)}</table>"
+    return f'<h3>{escape(heading)}</h3><div class="scroll">{table}</div>'
 
 
 def _known(comparison: Comparison, column: Column) -> bool:
@@ -215,15 +237,37 @@ def _pair_cell(by_names: dict[tuple[str, str], Pair], row: str, column: str) -> 
     sign = 1 if pair.first == row else -1
     words = f"{sign * pair.difference.value:+.3f}"
     shown = f"<b>{words}</b>" if pair.shown else words
-    return f'<td title="{escape(interval(pair.difference))}">{shown}<small>p {pair.p_holm:.2g}</small></td>'
+    p = f"p = {pair.p_holm:.3f}" if pair.p_holm >= 0.001 else "p < 0.001"
+    return f'<td title="{escape(interval(pair.difference))}">{shown}<small>{p}</small></td>'
 
 
 def _overlay_words() -> str:
-    colours = legend()
-    return (
-        f"Outlines: reference green, prediction magenta ({', '.join(colours.values())}); the number is Dice. "
-        "The first training of each loss."
+    marks = "".join(
+        f'<span class="line" style="border-color:{colour}"></span>{name} '
+        for name, colour in legend().items()
     )
+    return f"<p>{marks} The number is Dice. The first training of each loss.</p>"
+
+
+def _losses(study: Study) -> str:
+    rows = []
+    for loss in study.losses:
+        spec = get_loss_spec(loss_configuration(loss).loss)
+        words = (title(loss), trainer_name(loss, study.settings), spec.summary, spec.reference)
+        rows.append("".join(f"<td>{escape(one)}</td>" for one in words))
+    heads = "<th>here</th><th>trainer</th><th>what it is</th><th>source</th>"
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table class="words"><tr>{heads}</tr>{body}</table></div>'
+
+
+def _cost_words(comparison: Comparison) -> str:
+    words = "Bars: median epoch, largest memory. Thin lines: the fastest and slowest tenth of the epochs."
+    if max(map(charts.unevenness, comparison.outcomes)) > _UNEVEN:
+        return (
+            f"{words} Epochs of one and the same loss took very different times: the machine had other work, "
+            "and these times do not compare the losses."
+        )
+    return words
 
 
 def _case(row: Row) -> str:

@@ -9,6 +9,7 @@ body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-a
 main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:15px;font-weight:600;color:var(--soft);margin:0 0 6px}
 h2{font-size:17px;margin:0 0 4px}
+h3{font-size:13.5px;margin:14px 0 2px}
 .answer{font-size:25px;line-height:1.3;font-weight:650;margin:0 0 14px;max-width:60ch}
 .note{background:#fff3d6;border:1px solid #f0d48a;border-radius:8px;padding:10px 14px;
   margin:0 0 18px;font-weight:600}
@@ -37,6 +38,8 @@ td small{display:block;color:#6b7480;font-size:10.5px}
 .thumbs{display:flex;flex-wrap:wrap;gap:8px}figure{margin:0;width:168px}figure img{width:100%;
   border-radius:5px;display:block}
 figcaption{font-size:12px;color:var(--soft)}
+.line{display:inline-block;width:18px;border-top:3px solid;vertical-align:middle;margin:0 5px 0 0}
+.words td,.words th{text-align:left;white-space:normal;padding:3px 14px 3px 0}
 .failed td{white-space:normal;text-align:left}
 footer{color:var(--soft);font-size:12.5px}code{font-size:12px;background:#eef0f3;padding:1px 4px;
   border-radius:4px}

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.compare.outcomes import CONVENTION, WITH_EMPTIES
+from nnunet_losses.compare.trainings import trainings
 from nnunet_losses.serve.metrics.report import plain
 
 from .charts import peak_memory, seconds_per_epoch
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from nnunet_losses.compare.outcomes import Comparison
     from nnunet_losses.compare.statistics import Pair, Ranking
     from nnunet_losses.compare.study import Study
+    from nnunet_losses.compare.trainings import Training
+
+    from .words import Recommendation
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,20 @@ COLUMNS = (
 )
 
 
+# of the page's tables: what each is about, and its columns
+GROUPS = {
+    "Masks": (
+        *("dice", "dice_nnunet", "dice_all", "nsd", "hd95"),
+        *("lesion_f1", "lesion_sensitivity", "pq", "case_sensitivity"),
+    ),
+    "Images without anything to find, and how sure the network is": (
+        *("specificity", "false_volume", "false_lesions"),
+        *("specificity_calibrated", "case_sensitivity_calibrated", "dice_all_calibrated"),
+        *("presence_auroc", "calibration_error", "ood_auroc"),
+    ),
+}
+
+
 def figure_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """List every figure of every loss, one each, for CSV."""
     for outcome in comparison.outcomes:
@@ -112,19 +130,22 @@ def case_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def as_json(
-    comparison: Comparison, study: Study, pairs: Sequence[Pair], ranking: Ranking, *, times: bool = True
+    comparison: Comparison,
+    study: Study,
+    pairs: Sequence[Pair],
+    ranking: Ranking,
+    recommendation: Recommendation,
 ) -> dict[str, Any]:
-    """Give everything as strict JSON; without ``times``, equal trainings give equal files."""
+    """Give everything as strict JSON."""
     losses = {}
     for outcome in comparison.outcomes:
         figures = {name: asdict(one) for name, one in comparison.figures[outcome.loss].items()}
         cost = {"seconds_per_epoch": seconds_per_epoch(outcome), "peak_memory": peak_memory(outcome)}
         losses[outcome.loss] = {
-            "trainings": [run.result.cell.model_dump() for run in outcome.runs],
-            "thresholds": [run.threshold for run in outcome.runs],
+            "trainings": [_training(one) for one in trainings(comparison, outcome)],
             "figures": figures,
             "by_size": [[low, high, asdict(estimate)] for low, high, estimate in comparison.by_size(outcome)],
-            **(cost if times else {}),
+            **cost,
         }
     failures = [
         {**cell.model_dump(), "reason": reason}
@@ -140,5 +161,10 @@ def as_json(
         "failures": failures,
         "pairs": [asdict(pair) for pair in pairs],
         "ranking": asdict(ranking) | {"mean_ranks": dict(ranking.mean_ranks)},
+        "recommendation": asdict(recommendation),
     }
     return dict(plain(content))
+
+
+def _training(training: Training) -> dict[str, Any]:
+    return {**training.cell.model_dump(), **{k: v for k, v in asdict(training).items() if k != "cell"}}

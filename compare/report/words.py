@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nnunet_losses.compare.outcomes import MISSES
 from nnunet_losses.compare.statistics import SIGNIFICANCE, wilcoxon_p
 from nnunet_losses.compare.statistics import case_means as over_runs
+from nnunet_losses.compare.study import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _FEW_CASES = 30
 _FEW_FREE = 20
+_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def recommend(comparison: Comparison, pairs: Sequence[Pair]) -> Recommendation:
         *_told_apart(best, alike, ordered, pairs),
         *_free(comparison, [best, *alike]),
     ]
-    return Recommendation(_headline(best, alike, ordered), tuple(reasons), tuple(_doubts(comparison)))
+    headline = _headline(best, alike, ordered, pairs)
+    return Recommendation(headline, tuple(reasons), tuple(_doubts(comparison)))
 
 
 def percent(value: float) -> str:
@@ -89,13 +92,25 @@ def _differs(pairs: Sequence[Pair], first: str, second: str) -> bool:
     return any(pair.shown and {pair.first, pair.second} == {first, second} for pair in pairs)
 
 
-def _headline(best: Outcome, alike: Sequence[Outcome], ordered: Sequence[Outcome]) -> str:
+def _shown(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
+    """Pairs that differ, the better loss first."""
+    for pair in pairs:
+        if pair.shown:
+            first_is_better = pair.difference.value > 0
+            yield (pair.first, pair.second) if first_is_better else (pair.second, pair.first)
+
+
+def _headline(
+    best: Outcome, alike: Sequence[Outcome], ordered: Sequence[Outcome], pairs: Sequence[Pair]
+) -> str:
     if len(ordered) == 1:
         return f"Only {best.title} has a result; there is nothing to compare it with."
     if not alike:
         return f"{best.title} segments best here; every other loss is worse, and the difference can be shown."
-    if len(alike) == len(ordered) - 1 and not len(alike) > 5:
-        return f"No difference in Dice can be shown between {listed([one.title for one in (best, *alike)])}."
+    if len(alike) == len(ordered) - 1:
+        if not any(pair.shown for pair in pairs):
+            return f"No difference in Dice can be shown between the {len(ordered)} losses."
+        return f"{best.title} has the highest Dice, but it cannot be shown to be better than any other loss."
     return (
         f"{best.title} has the highest Dice, but no difference can be shown between it and "
         f"{listed([one.title for one in alike])}."
@@ -103,10 +118,11 @@ def _headline(best: Outcome, alike: Sequence[Outcome], ordered: Sequence[Outcome
 
 
 def _best(comparison: Comparison, best: Outcome) -> str:
-    runs = len(comparison.slots)
+    runs = len(best.runs)
+    both = f"{runs} trainings (95 % interval over cases and trainings)"
     return (
         f"{best.title}: mean Dice {interval(_dice(comparison, best))} over {comparison.positives} cases and "
-        f"{runs} training{'s' if runs > 1 else ''} (95 % interval over cases and trainings)."
+        f"{both if runs > 1 else 'one training (95 % interval over cases alone)'}."
     )
 
 
@@ -117,6 +133,15 @@ def _told_apart(
     worse = [one.title for one in ordered if one.loss not in names]
     if worse:
         yield f"Worse than {best.title}, and shown to be: {listed(worse)}."
+    others = [
+        f"{title(better)} better than {title(other)}"
+        for better, other in _shown(pairs)
+        if better != best.loss
+    ]
+    if others:
+        yield f"Shown among the others: {listed(others[:_LISTED])}" + (
+            f", and {len(others) - _LISTED} more, see Pairs." if len(others) > _LISTED else "."
+        )
     if pairs:
         yield (
             f"Tested on the same cases, pair by pair (Wilcoxon, {len(pairs)} pairs, Holm, "

@@ -46,12 +46,13 @@ def write_report(output: Path, study: Study, *, note: str = "", label: str | Non
     prepared = read_prepared(output)
     description = read_description(prepared.folders.raw / study.settings.dataset)
     labels = {one.name: one for one in LabelSet.of_dataset(description).labels}
+    recommendation = recommend(comparison, pairs)
     content = Content(
         study=study,
         comparison=comparison,
         pairs=pairs,
         ranking=ranking,
-        recommendation=recommend(comparison, pairs),
+        recommendation=recommendation,
         rows=list(worst_cases(comparison, prepared.sets, output, labels[comparison.label])),
         unit=_unit(description),
         note=note,
@@ -60,7 +61,7 @@ def write_report(output: Path, study: Study, *, note: str = "", label: str | Non
     folder.mkdir(exist_ok=True)
     write_atomically(folder / "results.csv", as_csv(figure_records(comparison)))
     write_atomically(folder / "cases.csv", as_csv(case_records(comparison)))
-    everything = as_json(comparison, study, pairs, ranking)
+    everything = as_json(comparison, study, pairs, ranking, recommendation)
     write_atomically(folder / "results.json", json.dumps(everything, indent=1, allow_nan=False) + "\n")
     write_atomically(folder / PAGE, html(content))
     return folder / PAGE

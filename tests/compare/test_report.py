@@ -17,10 +17,12 @@ from nnunet_losses.compare.report.tables import COLUMNS, as_json, case_records, 
 from nnunet_losses.compare.report.words import recommend
 from nnunet_losses.compare.results import Cost, Curves, Result, SetResult, write_failure, write_result
 from nnunet_losses.compare.sets import Role
-from nnunet_losses.compare.statistics import compare_pairs, rank
+from nnunet_losses.compare.statistics import Pair, compare_pairs, rank
 from nnunet_losses.compare.study import Settings, Study, trainer_name
+from nnunet_losses.compare.trainings import trainings
 from nnunet_losses.serve.metrics.case import CaseResult, evaluate_masks
 from nnunet_losses.serve.metrics.conventions import Metric
+from nnunet_losses.serve.metrics.intervals import Estimate
 from nnunet_losses.serve.metrics.report import as_csv
 
 if TYPE_CHECKING:
@@ -162,10 +164,43 @@ def test_words_page_and_tables(comparison: Comparison, study: Study) -> None:
     rows = list(csv.DictReader(as_csv(figure_records(comparison)).splitlines()))
     assert len(rows) == 2 * (len(COLUMNS) + 2)
     assert len(list(case_records(comparison))) == 4 * (20 + CASES + 4)
-    everything = as_json(comparison, study, pairs, ranking)
-    assert json.loads(json.dumps(everything, allow_nan=False))["failures"][0]["reason"].startswith(
-        "RuntimeError"
-    )
+    everything = as_json(comparison, study, pairs, ranking, words)
+    read = json.loads(json.dumps(everything, allow_nan=False))
+    assert read["failures"][0]["reason"].startswith("RuntimeError")
+    assert read["recommendation"]["headline"] == words.headline
+
+
+def test_the_headline_claims_no_more_than_the_pairs(comparison: Comparison) -> None:
+    """The best loss is not shown to be better, which does not mean that no pair differs."""
+
+    def pair(first: str, second: str, p: float) -> Pair:
+        return Pair(first, second, Estimate(-0.1, -0.2, 0.0, CASES), p, p)
+
+    unknown = recommend(comparison, [pair("dice", "ce", 0.5)])
+    assert unknown.headline == "No difference in Dice can be shown between the 2 losses."
+    others = recommend(comparison, [pair("dice", "ce", 0.5), pair("ce", "dice_ce", 0.01)])
+    assert "cannot be shown to be better than any other loss" in others.headline
+
+
+def test_the_page_says_that_it_is_not_finished(study: Study, tmp_path: Path) -> None:
+    def page() -> str:
+        comparison = collect(tmp_path, study)
+        words = recommend(comparison, ())
+        ranking = rank(
+            {one.loss: comparison.of_positives(one, Metric.DICE) for one in comparison.outcomes}, ()
+        )
+        return html(Content(study, comparison, (), ranking, words, (), "pixels"))
+
+    assert "Not finished" not in page()
+    (study.cells[0].folder(tmp_path) / "result.json").unlink()
+    assert "Not finished: 5 of 6 trainings" in page()
+
+
+def test_single_trainings_are_counted_by_hand(comparison: Comparison) -> None:
+    first, second = trainings(comparison, comparison.outcomes[1])
+    assert (first.dice, first.validation_dice, second.cell.seed) == (0.75, 0.75, 1)
+    assert (first.left_empty.value, first.left_empty.n) == (0.75, 4)
+    assert first.left_empty_calibrated.value == 1.0
 
 
 def test_nothing_done_yet_is_an_error(tmp_path: Path) -> None:
