@@ -11,6 +11,8 @@ import numpy as np
 from .answer import LabelAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .image import Geometry
@@ -34,7 +36,7 @@ def measure_labels(
 
 
 def _measure(mask: NDArray[Any], label: Label, geometry: Geometry) -> LabelAnswer:
-    inside = np.isin(mask, np.asarray(label.members, mask.dtype))
+    inside = label_voxels(mask, label.members)
     voxels = int(np.count_nonzero(inside))
     return LabelAnswer(
         name=label.name,
@@ -43,6 +45,18 @@ def _measure(mask: NDArray[Any], label: Label, geometry: Geometry) -> LabelAnswe
         volume_ml=_volume(voxels, geometry),
         components=count_components(inside) if voxels else 0,
     )
+
+
+def label_voxels(mask: NDArray[Any], members: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a mask holds one of some values.
+
+    Example:
+        >>> label_voxels(np.array([0, 1, 2]), (1, 2)).tolist()
+        [False, True, True]
+    """
+    if len(members) == 1:
+        return np.asarray(mask == members[0])
+    return np.isin(mask, np.asarray(members, mask.dtype))
 
 
 def _volume(voxels: int, geometry: Geometry) -> float | None:

@@ -31,12 +31,17 @@ def pad_to_patch(
     Returns:
         The padded array, and the slices that undo the padding of any (channels, z, y, x).
     """
-    sizes = data.shape[-len(patch_size) :]
-    missing = [max(patch - size, 0) for patch, size in zip(patch_size, sizes, strict=True)]
+    inner_sizes = data.shape[-len(patch_size) :]
+    missing = [max(patch - size, 0) for patch, size in zip(patch_size, inner_sizes, strict=True)]
     margins = [(0, 0)] * (data.ndim - len(patch_size)) + [(gap // 2, gap - gap // 2) for gap in missing]
-    padded = np.pad(data, margins) if any(missing) else data
     inner = zip(margins[1:], data.shape[1:], strict=True)
-    return padded, (slice(None), *(slice(low, low + size) for (low, _), size in inner))
+    back = (slice(None), *(slice(low, low + size) for (low, _), size in inner))
+    if not any(missing):
+        return data, back
+    sizes = [low + size + high for (low, high), size in zip(margins, data.shape, strict=True)]
+    padded = np.zeros(sizes, data.dtype)
+    padded[back] = data
+    return padded, back
 
 
 def window_starts(image_size: Sequence[int], patch_size: Sequence[int], step_size: float) -> list[list[int]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cc3d
 import numpy as np
 
-from nnunet_losses.serve.measure import FULL_CONNECTIVITY
+from nnunet_losses.serve.measure import FULL_CONNECTIVITY, label_voxels
 from nnunet_losses.serve.schema import Frozen, Head
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def candidates(
 def _of_label(
     label: Label, grid: _Grid, mask: NDArray[Any], head: Head, truth: _Truth | None
 ) -> LabelCandidates:
-    inside = _members(grid.part(mask), label)
+    inside = label_voxels(grid.part(mask), label.members)
     dice, bears = (None, None) if truth is None else (truth.dice(inside), truth.bears)
     if not inside.any():
         return LabelCandidates(label=label.name, bears=bears, dice=dice)
@@ -171,7 +171,7 @@ class _Truth:
     """
 
     def __init__(self, grid: _Grid, reference: NDArray[Any], label: Label, ignore: int | None) -> None:
-        whole = _members(reference, label)
+        whole = label_voxels(reference, label.members)
         self._voxels = int(np.count_nonzero(whole))
         self._inside = grid.part(whole)
         self._counts = None if ignore is None else grid.part(reference) != ignore
@@ -191,12 +191,6 @@ class _Truth:
         counted = np.bincount(parts[self._counts[box]], minlength=count) > 0
         pairs = zip(touched[1:], counted[1:], strict=True)
         return [bool(touch) if known else None for touch, known in pairs]
-
-
-def _members(volume: NDArray[Any], label: Label) -> NDArray[np.bool_]:
-    if len(label.members) == 1:
-        return np.asarray(volume == label.members[0])
-    return np.isin(volume, np.asarray(label.members, volume.dtype))
 
 
 def _bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -236,13 +230,15 @@ def _surfaces(parts: NDArray[Any], grid: _Grid) -> Floats:
     """Square millimetres of the faces of every component; millimetres in a single slice."""
     axes, count = grid.plane, int(parts.max()) + 1
     surface = np.zeros(count)
+    inside = np.zeros([size + 2 for size in parts.shape], parts.dtype)  # nothing all around
+    inside[1:-1, 1:-1, 1:-1] = parts
     for axis in axes:
         area = prod(grid.spacing[other] for other in axes if other != axis)
-        ends = [np.take(parts, index, axis) for index in (0, -1)]
-        before, after = (np.moveaxis(parts, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        turned = inside.swapaxes(0, axis)
+        before, after = turned[:-1], turned[1:]
         changes = before != after
-        faces = [end.ravel() for end in ends] + [before[changes], after[changes]]
-        surface += area * sum(np.bincount(face, minlength=count) for face in faces)
+        for face in (before[changes], after[changes]):
+            surface += area * np.bincount(face, minlength=count)
     return surface
 
 
@@ -269,9 +265,11 @@ def _in_network(parts: NDArray[Any], box: tuple[slice, ...], vote: Vote) -> tupl
     shape, cropped = vote.logits.shape[1:], vote.resize.shape
     windows, rows = zip(*map(_covered, box, shape, cropped), strict=True)
     coarse = parts[np.ix_(*rows)]
-    places = tuple(where + window for where, window in zip(np.nonzero(coarse), windows, strict=True))
-    marks = coarse[np.nonzero(coarse)]
-    missing = np.setdiff1d(np.arange(1, int(parts.max()) + 1), marks)
+    found = np.nonzero(coarse)
+    places = tuple(where + window for where, window in zip(found, windows, strict=True))
+    marks = coarse[found]
+    counts = np.bincount(marks, minlength=int(parts.max()) + 1)
+    missing = np.flatnonzero(counts[1:] == 0) + 1
     if missing.size == 0:
         return marks, places
     small = np.nonzero(np.isin(parts, missing))

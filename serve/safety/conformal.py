@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # a median absolute deviation, and a mean one, times this estimate a normal standard deviation
 MEDIAN_TO_DEVIATION = 1.4826
 MEAN_TO_DEVIATION = float(np.sqrt(np.pi / 2))
+LARGEST = np.finfo(float).max / 4  # of a score: sums of two and differences are numbers yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,23 +184,28 @@ def robust_z(scores: Scores) -> Scores:
         >>> robust_z(np.array([[1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])).round(3).tolist()
         [[-0.674, 0.0], [0.0, 0.0], [0.674, 0.0]]
     """
-    return np.column_stack([_column_z(column) for column in scores.T]) if scores.size else scores.copy()
-
-
-def _column_z(column: Scores) -> Scores:
-    present = column[~np.isnan(column)]
-    if present.size == 0:
-        return np.full_like(column, np.nan)
-    finite = np.clip(present, -np.finfo(float).max / 4, np.finfo(float).max / 4)
-    centre = float(np.median(finite))
+    if not scores.size:
+        return scores.copy()
+    finite = np.clip(scores, -LARGEST, LARGEST)  # NaN stays
+    centre = _medians(finite)
     deviations = np.abs(finite - centre)
-    scale = MEDIAN_TO_DEVIATION * float(np.median(deviations))
-    if scale == 0:
-        scale = MEAN_TO_DEVIATION * float(np.sum(deviations / deviations.size))
-    if scale == 0:
-        return np.where(np.isnan(column), np.nan, 0.0)
+    scale = MEDIAN_TO_DEVIATION * _medians(deviations)
+    for column in np.flatnonzero(scale == 0):
+        present = deviations[~np.isnan(deviations[:, column]), column]
+        scale[column] = MEAN_TO_DEVIATION * float(np.sum(present / present.size))
     with np.errstate(over="ignore"):  # an overflow is an infinite z, which ranks as it should
-        return (column - centre) / scale
+        z = (scores - centre) / np.where(scale == 0, 1.0, scale)
+    return np.where((scale == 0) & ~np.isnan(scores), 0.0, z)
+
+
+def _medians(columns: Scores) -> Scores:
+    """Median of what is present in each column; NaN where nothing is. All columns at once: there are many."""
+    ascending = np.sort(columns, axis=0)  # NaN last
+    present = np.count_nonzero(~np.isnan(columns), axis=0)
+    places = np.stack([np.maximum(present - 1, 0) // 2, np.minimum(present // 2, len(columns) - 1)])
+    lower, upper = np.take_along_axis(ascending, places, axis=0)
+    medians: Scores = (lower + upper) / 2
+    return medians
 
 
 def _largest(z: Scores) -> Scores:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats.layout import times
+from nnunet_losses.serve.pipeline.nonzero import nonzero
 from nnunet_losses.serve.pipeline.preprocess import resampled_shape
 from nnunet_losses.serve.schema import Normalization
 
@@ -200,7 +201,8 @@ def _check_memory(
 
 def _content_shape(data: NDArray[np.float32]) -> tuple[int, ...]:
     """Shape (z, y, x) of the box around the nonzero voxels, to which nnU-Net crops."""
-    planes = [(data != 0).any(axis=(0, *others)) for others in ((2, 3), (1, 3), (1, 2))]
+    inside = nonzero(data)
+    planes = [inside.any(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
     return tuple(int(np.ptp(np.flatnonzero(plane))) + 1 if plane.any() else len(plane) for plane in planes)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from nnunet_losses.serve.measure import count_components
+from nnunet_losses.serve.measure import count_components, label_voxels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _measure(
     box = _union([found for value in members if value <= len(boxes) and (found := boxes[value - 1])])
     if box is None:
         return 0, 0, np.full(3, np.nan)
-    inside = np.isin(mask[box], np.asarray(members, mask.dtype))
+    inside = label_voxels(mask[box], members)
     return int(np.count_nonzero(inside)), count_components(inside), _place(inside, box, body)
 
 
@@ -101,6 +101,6 @@ def _place(inside: NDArray[np.bool_], box: Box, body: Box) -> NDArray[np.float64
     place = []
     for axis, (side, whole) in enumerate(zip(box, body, strict=True)):
         profile = inside.sum(axis=tuple({0, 1, 2} - {axis}))
-        middle = np.average(np.arange(side.start, side.stop) + 0.5, weights=profile)
+        middle = (np.arange(side.start, side.stop) + 0.5) @ profile / profile.sum()
         place.append((middle - whole.start) / max(1, whole.stop - whole.start))
     return np.array(place)

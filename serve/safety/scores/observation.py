@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SAMPLED_VOXELS = 2**18  # of a channel: quantiles are then known to a tenth of a percent
+SIXTEEN_BITS = 2**16
 LEVELS = 4096  # order statistics that stand for a channel's histogram
 TOWARDS = ("LPS", "RAI")  # letters of the world's axes, and of their opposites
 
@@ -160,7 +161,17 @@ def order_statistics(voxels: NDArray[np.float32]) -> Floats:
         (channels, ``LEVELS``), ascending.
     """
     ranks = np.rint(np.linspace(0, voxels.shape[1] - 1, LEVELS)).astype(int)
-    return np.sort(voxels, axis=1)[:, ranks].astype(np.float64)
+    return np.stack([_ascending(channel)[ranks].astype(np.float64) for channel in voxels])
+
+
+def _ascending(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sort. Most scanners store 16-bit integers, and these take a tenth of the time (radix sort)."""
+    low, high = values.min(), values.max()
+    if low > -SIXTEEN_BITS and high < SIXTEEN_BITS and high - low < SIXTEEN_BITS:
+        offsets = (values - low).astype(np.uint16)
+        if (offsets + low == values).all():  # else they were no integers
+            return np.sort(offsets, kind="stable") + low
+    return np.sort(values)
 
 
 def correlations(voxels: NDArray[np.float32]) -> Floats:
@@ -175,6 +186,8 @@ def correlations(voxels: NDArray[np.float32]) -> Floats:
     """
     if voxels.shape[1] == 0:
         return np.full((len(voxels), len(voxels)), np.nan)
+    if len(voxels) == 1:
+        return np.array([[np.nan if voxels.min() == voxels.max() else 1.0]])
     centred = voxels - voxels.mean(axis=1, keepdims=True, dtype=np.float64)
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     norms[voxels.min(axis=1) == voxels.max(axis=1)] = np.nan

@@ -47,10 +47,10 @@ def pooled(features: Mapping[str, NDArray[Any]], weights: Floats | None = None) 
             raise ValueError(
                 f"{name} has {len(values)} tiles, but there are {len(weights)} weights; give one each"
             )
-    return {
-        name: np.average(np.asarray(values, np.float64), axis=0, weights=weights)
-        for name, values in features.items()
-    }
+    together = np.concatenate([np.asarray(values, np.float64) for values in features.values()], axis=1)
+    means = np.average(together, axis=0, weights=weights)
+    ends = np.cumsum([values.shape[1] for values in features.values()])
+    return dict(zip(features, np.split(means, ends[:-1]), strict=True))
 
 
 @dataclass(frozen=True)
