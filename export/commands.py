@@ -330,9 +330,11 @@ def _require_extra(needed: Sequence[str] = _NEEDED) -> None:
     """Say at once what is not installed, in the words of a command that mends it."""
     from importlib.util import find_spec
 
+    from nnunet_losses.extras import install_command
+
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
-        _stop(f'This needs {", ".join(missing)}. Install it with: pip install "nnunet-losses[export,cpu]"', 2)
+        _stop(f"This needs {', '.join(missing)}. Install it with: {install_command('export', 'cpu')}", 2)
 
 
 def _stop(message: str, code: int) -> NoReturn:

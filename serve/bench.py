@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.extras import install_command
+
 from .bench_machine import describe_machine, pinned
 from .bench_process import Measured, measure
 from .bench_records import Contender, Report, Run, summarize
@@ -53,7 +55,7 @@ def stock_contender(model: Path, bundle: Bundle, *, device: str = CPU) -> Conten
         raise Refusal(
             Code.BACKEND_UNAVAILABLE,
             f"{STOCK} is not installed.",
-            remedy='Install it with: pip install "nnunet-losses[train]", or leave out --against.',
+            remedy=f"Install it with: {install_command('train')}, or leave out --against.",
         )
     members = bundle.description.members
     if len(members) > 1:

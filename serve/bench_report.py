@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nnunet_losses.extras import install_command
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -154,7 +156,7 @@ def require_chart() -> None:
     from importlib.util import find_spec  # noqa: PLC0415
 
     if find_spec("matplotlib") is None:
-        raise ChartImpossible('A chart needs matplotlib. Install it with: pip install "nnunet-losses[bench]"')
+        raise ChartImpossible(f"A chart needs matplotlib. Install it with: {install_command('bench')}")
 
 
 def _parts(summary: Summary) -> dict[str, float]:

@@ -32,6 +32,7 @@ FOLDERS = {
 }
 TRAINING_PACKAGES = {"torch", "nnunetv2", "skimage", "batchgenerators", "batchgeneratorsv2", "onnx"}
 FORBIDDEN_PACKAGES = {"losses": {"nnunetv2", "onnx", "fastapi"}, "serve": TRAINING_PACKAGES}
+EVERYBODYS = "nnunet_losses.extras"  # how to install what is missing, in the same words everywhere
 COMMAND_LINE = "cli.py"  # names the rooms' commands as strings and imports none of them
 
 
@@ -56,7 +57,7 @@ def test_rooms_import_only_their_neighbours(room: str) -> None:
         f"{path.relative_to(ROOT)} imports {module}"
         for path in (ROOT / FOLDERS[room]).rglob("*.py")
         for module in imported_modules(path)
-        if room_of(module) not in {None, room, *ALLOWED[room]}
+        if room_of(module) not in {None, room, *ALLOWED[room]} and not module.startswith(f"{EVERYBODYS}.")
     ]
     assert wrong == []
 

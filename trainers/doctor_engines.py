@@ -6,6 +6,8 @@ import shutil
 from importlib.metadata import packages_distributions, version
 from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.extras import install_command
+
 from . import probes
 from .doctor_training import is_installed
 from .findings import Finding, State
@@ -13,7 +15,6 @@ from .findings import Finding, State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_INSTALL = 'pip install "nnunet-losses[cpu]" (or cuda, cuda12: exactly one of them)'
 _ACCELERATORS = {"CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider",
                  "DmlExecutionProvider", "CoreMLExecutionProvider"}  # fmt: skip
 
@@ -28,9 +29,20 @@ def examine() -> Iterator[Finding]:
     yield from _cupy(wheels)
     yield from _openvino()
     if not wheels and not is_installed("openvino"):
-        yield Finding(
-            "engines", State.NOTE, "none installed (needed for predict, serve and verify only)", _INSTALL
-        )
+        text = "none installed (needed for predict, serve and verify only)"
+        yield Finding("engines", State.NOTE, text, _one_engine())
+
+
+def _one_engine() -> str:
+    return f"{_engine('cpu')}, or for an NVIDIA GPU {_gpu_engine()}"
+
+
+def _gpu_engine() -> str:
+    return f"{_engine('cuda')} (CUDA 13) or {_engine('cuda12')} (CUDA 12)"
+
+
+def _engine(extra: str) -> str:
+    return install_command(extra, anew=True)  # the wheels exclude each other: what is there goes first
 
 
 def onnxruntime_wheels() -> list[str]:
@@ -41,7 +53,7 @@ def onnxruntime_wheels() -> list[str]:
 def _several(wheels: list[str]) -> Finding:
     names = " ".join(wheel.split()[0] for wheel in wheels)
     text = f"{' and '.join(wheels)} share one module; the last one overwrote it"
-    return Finding("ONNX Runtime", State.BROKEN, text, f"pip uninstall -y {names}, then {_INSTALL}")
+    return Finding("ONNX Runtime", State.BROKEN, text, f"pip uninstall -y {names}, then {_one_engine()}")
 
 
 def _onnxruntime(wheels: list[str]) -> Finding:
@@ -53,7 +65,8 @@ def _onnxruntime(wheels: list[str]) -> Finding:
             subject, State.BROKEN, answer["error"], f"pip install --force-reinstall --no-deps {name}"
         )
     if "CPUExecutionProvider" not in answer["used"]:
-        return Finding(subject, State.BROKEN, f"even the CPU provider fails: {_reason(answer)}", _INSTALL)
+        text = f"even the CPU provider fails: {_reason(answer)}"
+        return Finding(subject, State.BROKEN, text, _one_engine())
     refused = [p for p in answer["offered"] if p in _ACCELERATORS and p not in answer["used"]]
     return _refused(subject, refused, answer) if refused else _working(subject, answer)
 
@@ -71,8 +84,8 @@ def _refused(subject: str, refused: list[str], answer: dict[str, Any]) -> Findin
     state = State.BROKEN if has_nvidia_gpu() else State.WARNING
     text = f"{', '.join(refused)} asked for, but it cannot be used: {_reason(answer)}"
     remedy = (
-        'pip install "nnunet-losses[cuda]" brings the libraries of CUDA 13 ([cuda12]: of CUDA 12) and needs '
-        "a recent driver. Without a GPU install nnunet-losses[cpu] instead."
+        f"{_gpu_engine()} bring CUDA's libraries and need a recent driver. "
+        f"Without a GPU: pip uninstall -y onnxruntime-gpu, then {_engine('cpu')}"
     )
     return Finding(subject, state, text, remedy)
 

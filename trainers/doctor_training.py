@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nnunet_losses.extras import install_command
+
 from . import probes
 from .findings import Finding, State
 from .plugin import DISCOVERY, TRAINERS_HOOK, VARIABLE, enabled
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 TESTED = "2.8.1"
 EXAMPLE = "nnUNetTrainerDiceTopK"
-_FOR_TRAINING = 'pip install "nnunet-losses[train]"'
 
 
 def is_installed(module: str) -> bool:
@@ -35,7 +36,8 @@ def examine() -> Iterator[Finding]:
 
 
 def _absent(name: str) -> Finding:
-    return Finding(name, State.NOTE, "not installed (needed for training and export only)", _FOR_TRAINING)
+    text = "not installed (needed for training and export only)"
+    return Finding(name, State.NOTE, text, install_command("train"))
 
 
 def _torch() -> Finding:

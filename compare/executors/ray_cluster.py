@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_losses.compare.study import StudyError
+from nnunet_losses.extras import install_command
 
 from .process import run_process
 
@@ -36,7 +37,7 @@ def run_ray(
     try:
         import ray  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise StudyError("--executor ray needs Ray: pip install 'nnunet-losses[ray]'") from error
+        raise StudyError(f"--executor ray needs Ray: {install_command('ray')}") from error
 
     ours = not ray.is_initialized()
     if ours:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.extras import install_command
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.schema import Precision
 
@@ -138,7 +139,7 @@ def cuda_may_work() -> bool:
 
 
 def _onnxruntime(extra: str) -> Any:
-    remedy = f'Install it with: pip install "nnunet-losses[{extra}]"'
+    remedy = f"Install it with: {install_command(extra)}"
     try:
         import onnxruntime  # noqa: PLC0415 - engines are optional, and slow to import
     except ImportError as error:
@@ -147,7 +148,7 @@ def _onnxruntime(extra: str) -> Any:
         raise Refusal(
             Code.BACKEND_UNAVAILABLE,
             "ONNX Runtime's folder is gutted: two of its wheels were installed, and one was removed.",
-            remedy=f"Uninstall every onnxruntime package. {remedy}",
+            remedy=f"pip uninstall -y onnxruntime onnxruntime-gpu, then {install_command(extra, anew=True)}",
         )
     return onnxruntime
 
@@ -201,8 +202,8 @@ def _no_gpu(provider: str, observed: str) -> Refusal:
     return Refusal(
         Code.BACKEND_UNAVAILABLE,
         "A GPU was asked for, but ONNX Runtime does not get one, or cannot run all of the network on it.",
-        remedy='Check the driver and pip install "nnunet-losses[cuda]" (CUDA 13) or "nnunet-losses[cuda12]"; '
-        f"no other ONNX Runtime wheel may be installed beside it.{needs}",
+        remedy=f"Check the driver. For CUDA 13: {install_command('cuda')}; for CUDA 12: "
+        f"{install_command('cuda12')}; no other ONNX Runtime wheel may be installed beside it.{needs}",
         observed=observed,
         expected=provider,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.extras import install_command
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.schema import Precision
 
@@ -128,7 +129,7 @@ def _openvino() -> Any:
         raise Refusal(
             Code.BACKEND_UNAVAILABLE,
             "OpenVINO is not installed.",
-            remedy='Install it with: pip install "nnunet-losses[cpu]"',
+            remedy=f"Install it with: {install_command('cpu')}",
         ) from error
     return openvino
 

@@ -64,9 +64,9 @@ def send_command(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "httpx":
             raise
-        typer.echo(
-            'Error: sending needs httpx. Install it with: pip install "nnunet-losses[client]"', err=True
-        )
+        from nnunet_losses.extras import install_command
+
+        typer.echo(f"Error: sending needs httpx. Install it with: {install_command('client')}", err=True)
         raise typer.Exit(2) from error
     from .console import asking, report, send_with_progress
     from .errors import ServiceError

@@ -66,7 +66,9 @@ def serve_command(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        _stop(f'The service needs {error.name}. Install it with: pip install "nnunet-losses[serve,cpu]"')
+        from nnunet_losses.extras import install_command
+
+        _stop(f"The service needs {error.name}. Install it with: {install_command('serve')}")
     options = {
         "bundles": bundles,
         "host": host,

@@ -13,6 +13,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from nnunet_losses.extras import install_command
 from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.ray.environment import prepare_environment
@@ -129,7 +130,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _serve_on_ray(settings: Settings, models: Sequence[ModelDescription]) -> None:
     if find_spec("ray") is None:
-        raise Unservable('--ray needs Ray. Install it with: pip install "nnunet-losses[serve,cpu,ray]"')
+        raise Unservable(f"--ray needs Ray. Install it with: {install_command('ray')}")
     prepare_environment()
     from nnunet_losses.serve.ray.application import run  # noqa: PLC0415 - reads the environment
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from nnunet_losses.extras import install_command
+
 from .errors import JobCode, JobRefusal
 from .storage_errors import refusal_of
 from .tables import create_schema
@@ -156,7 +158,7 @@ def _translated() -> Iterator[None]:
         raise JobRefusal(
             JobCode.STORAGE_UNAVAILABLE,
             f"The module {error.name} for PostgreSQL is not installed.",
-            remedy='Install it: pip install "nnunet-losses[serve,postgres]".',
+            remedy=f"Install it with: {install_command('postgres')}",
         ) from error
 
 

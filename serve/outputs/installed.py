@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from nnunet_losses.extras import install_command
 from nnunet_losses.serve.errors import Code, Refusal
 
 
@@ -25,6 +26,6 @@ def not_installed(name: str, extra: str) -> Refusal:
     return Refusal(
         Code.OUTPUT_NOT_INSTALLED,
         f"This output needs {name}, which is not installed.",
-        remedy=f'Install it with: pip install "nnunet-losses[{extra}]"',
+        remedy=f"Install it with: {install_command(extra)}",
         observed=name,
     )

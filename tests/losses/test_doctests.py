@@ -15,7 +15,7 @@ LOSS_MODULES = {get_loss_spec(key).module.split(":")[0] for key in list_losses()
 MODULES = sorted(
     LOSS_MODULES
     | {"spec", "registry", "inputs", "targets", "softmax", "ranks", "overlap", "loss", "schedule"}
-    | {"segments", "weighted", "prediction_distance"}
+    | {"segments", "weighted", "prediction_distance", "extras"}
     | {f"geometry.{name}" for name in ("distance", "components", "morphology", "maps", "recipe")}
 )
 

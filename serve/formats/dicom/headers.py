@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.extras import install_command
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats.layout import corrupt, truncated, unsupported
 
@@ -80,7 +81,7 @@ def import_pydicom() -> Any:
         raise Refusal(
             Code.INPUT_UNSUPPORTED_FORMAT,
             "This is DICOM, and the library that reads it is not installed.",
-            remedy='Install it with: pip install "nnunet-losses[dicom]"',
+            remedy=f"Install it with: {install_command('dicom')}",
         ) from None
     return pydicom
 

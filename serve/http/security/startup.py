@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from nnunet_losses.extras import install_command
+
 from .authentication import Authenticator
 from .key_store import KeyStore, KeysUnusable
 
@@ -33,9 +35,7 @@ def check_startup(settings: SecuritySettings) -> tuple[str, ...]:
     except ValueError as error:
         raise Unsafe(f"oidc_jwks {error}") from error
     except ModuleNotFoundError as error:
-        raise Unsafe(
-            f'tokens need {error.name}. Install it with: pip install "nnunet-losses[serve,oidc]"'
-        ) from error
+        raise Unsafe(f"tokens need {error.name}. Install it with: {install_command('oidc')}") from error
     return tuple(_warnings(settings))
 
 

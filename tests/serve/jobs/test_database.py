@@ -134,10 +134,13 @@ def test_driver_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with refused(JobCode.STORAGE_UNAVAILABLE) as caught:
         Database("postgresql://user@host/jobs")
-    assert "nnunet-losses[serve,postgres]" in caught.value.remedy
+    assert 'pip install "psycopg[binary]>' in caught.value.remedy
 
 
 def test_sqlite_survives_power_cuts(impatient: Database) -> None:
     with impatient.reading() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
+    for durable, level in ((True, 2), (False, 1), (True, 2)):
+        with impatient.writing(durable=durable) as connection:
+            assert connection.execute(text("PRAGMA synchronous")).scalar_one() == level

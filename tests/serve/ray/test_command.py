@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_without_ray_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "find_spec", lambda _: None)
-    with pytest.raises(Unservable, match=r'pip install "nnunet-losses\[serve,cpu,ray\]"'):
+    with pytest.raises(Unservable, match=r'pip install "ray\[serve\]>'):
         server._serve_on_ray(server.Settings(bundles=["a"]), [])
 
 
