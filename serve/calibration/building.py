@@ -101,7 +101,7 @@ def build(
         CalibrationError: where no case is left to be ranked, or none to fit to.
     """
     everybody: list[CaseRecord | Refused] = [*records, *refused]
-    drawn = {fold: independent(everybody, fold) for fold in plan.folds}
+    drawn = _drawn(everybody, plan)
     ranked = {fold: [one for one in own if isinstance(one, CaseRecord)] for fold, own in drawn.items()}
     strangest = {fold: len(own) - len(ranked[fold]) for fold, own in drawn.items()}
     folds = [_fold_observations(fold, records, ranked[fold], strangest[fold]) for fold in plan.folds]
@@ -163,6 +163,20 @@ def independent(records: Sequence[AnyCase], fold: str | None) -> list[AnyCase]:
             chosen[record.group] = record
             taken.add(record.input_sha256)
     return sorted(chosen.values(), key=lambda record: record.name)
+
+
+def _drawn(records: Sequence[AnyCase], plan: Plan) -> dict[str | None, list[AnyCase]]:
+    """Cases of each fold; splits may hold a case out of several, and it counts in the first one."""
+    drawn: dict[str | None, list[AnyCase]] = {}
+    for fold in plan.folds:
+        before = [one for own in drawn.values() for one in own]
+        groups, images = {one.group for one in before}, {one.input_sha256 for one in before}
+        drawn[fold] = [
+            one
+            for one in independent(records, fold)
+            if one.group not in groups and one.input_sha256 not in images
+        ]
+    return drawn
 
 
 def _draw(name: str) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.bundle import file_sha256
 from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.safety.calibration import GuaranteeKind
 
+from .contents import contents_sha256
 from .errors import CalibrationError
 from .records import Role
 
@@ -217,7 +217,7 @@ def _check_names(training: Mapping[str, Case], plan: Plan) -> None:
 
 
 def _contents(case: Case) -> list[str]:
-    return [file_sha256(file) for file in case.files]
+    return [contents_sha256(file) for file in case.files]
 
 
 def _check_groups(groups: Mapping[str, str], names: AbstractSet[str]) -> None:

@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from nnunet_losses.serve.bundle import file_sha256
 from nnunet_losses.serve.safety.candidates import LabelCandidates
 from nnunet_losses.serve.safety.scores.observation_arrays import (
     observation_from_arrays,
@@ -21,6 +20,7 @@ from nnunet_losses.serve.safety.scores.observation_arrays import (
 from nnunet_losses.serve.safety.scores.score import nested, unnested
 from nnunet_losses.serve.safety.stored import identity_of, packed, unpacked
 
+from .contents import contents_sha256
 from .records import CaseRecord, Kind, Role
 
 if TYPE_CHECKING:
@@ -48,22 +48,27 @@ class RecordStore:
     state: str
 
     @classmethod
-    def open(cls, folder: Path, description: ModelDescription, engine: tuple[str, str]) -> RecordStore:
+    def open(
+        cls, folder: Path, description: ModelDescription, engine: tuple[str, str], *, compares: bool = False
+    ) -> RecordStore:
         """Open a folder, and empty it where it holds records of another bundle, engine or version.
 
         Args:
             folder: of the records.
             description: of the bundle.
             engine: provider and precision.
+            compares: whether passes and folds are compared.
 
         Raises:
             OSError: it cannot be written to.
         """
-        content = {
+        content: dict[str, Any] = {
             "identity": identity_of(description).model_dump(mode="json"),
             "engine": engine,
             "version": version("nnunet-losses"),
         }
+        if compares:
+            content["compares"] = True
         store = cls(folder, json.dumps(content, sort_keys=True, indent=1))
         present = folder / STATE
         if folder.exists() and not (present.is_file() and present.read_text(encoding="utf-8") == store.state):
@@ -110,7 +115,7 @@ class RecordStore:
 def _key(planned: Planned) -> str:
     """Name for a case's record: its files' contents, and who looked at them."""
     files = [*planned.case.files, *([] if planned.label is None else [planned.label])]
-    parts = [file_sha256(file) for file in files]
+    parts = [contents_sha256(file) for file in files]
     parts += [planned.case.name, str(planned.fold), planned.role.value, str(planned.is_negative)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from nnunet_losses.serve.calibration.errors import CalibrationError
 from nnunet_losses.serve.calibration.figures import level_figure, presence_figure
 from nnunet_losses.serve.calibration.planning import Plan
 from nnunet_losses.serve.calibration.records import CaseRecord, Kind, Refused, Role
+from nnunet_losses.serve.safety.calibration import GuaranteeKind
 from nnunet_losses.serve.safety.candidates import Candidate, LabelCandidates
 from nnunet_losses.serve.safety.stored import model_arrays, model_from_arrays
 from nnunet_losses.serve.safety.verdict import judge
@@ -74,6 +75,18 @@ def test_other_folds_do_not_count() -> None:
     records = [record("a", fold="0"), record("a", Role.FITTED, fold="1"), record("b", fold="1")]
     assert [one.name for one in independent(records, "0")] == ["a"]
     assert [one.name for one in independent(records, "1")] == ["b"]
+
+
+def test_a_case_that_two_folds_hold_out_counts_once() -> None:
+    folds = ("0", "1")
+    records = [record(f"known {index}", Role.FITTED, fold=fold) for index in range(4) for fold in folds]
+    records += [record("both", fold=fold) for fold in folds]
+    records += [record(f"new {fold}", fold=fold) for fold in folds]
+    plan = Plan((), folds, GuaranteeKind.APPROXIMATE, "some have seen them")
+    built = build(records, plan, description(), engine=ENGINE)
+    assert built.calibration.distribution is not None
+    assert built.calibration.distribution.n == 3
+    assert [fold.ranked for fold in built.calibration.distribution.folds] == [2, 1]
 
 
 def test_a_calibration_counts_its_cases() -> None:

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nnunet_losses.serve.calibration.contents import contents_sha256
 from nnunet_losses.serve.calibration.errors import CalibrationError
 from nnunet_losses.serve.calibration.planning import (
+    Planned,
     Sources,
     default_splits,
     make_plan,
     read_groups,
     read_splits,
 )
+from nnunet_losses.serve.calibration.record_store import RecordStore
 from nnunet_losses.serve.calibration.records import Role
+from nnunet_losses.serve.formats import Case
 from nnunet_losses.serve.safety.calibration import GuaranteeKind
 from nnunet_losses.serve.schema import Fold, ModelDescription
 
@@ -143,6 +147,19 @@ def test_refused(
 def test_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="no folder imagesTr"):
         make_plan(folds("0"), Sources(tmp_path, splits=SPLITS))
+
+
+def test_a_series_is_known_by_what_its_folder_holds(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        (folder / "a.dcm").write_bytes(b"first")
+        (folder / "b.dcm").write_bytes(b"second")
+    assert contents_sha256(one) == contents_sha256(two)
+    (two / "b.dcm").write_bytes(b"other")
+    assert contents_sha256(one) != contents_sha256(two)
+    store = RecordStore.open(tmp_path / "records", description(), ("fake", "float32"))
+    assert store.load(Planned(Case("one", (one,)), Role.RANKED, None, "one")) is None
 
 
 def test_files(tmp_path: Path) -> None:
