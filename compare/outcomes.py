@@ -218,18 +218,12 @@ class Comparison:
         return self.resamples.statistic(bins, _expected_error)
 
     def _ood_auroc(self, outcome: Outcome) -> Estimate:
-        per_run = []
-        for run in outcome.runs:
-            strange = {one.role: one.strangeness for one in run.result.sets}
-            known = strange.get(Role.TEST, strange.get(Role.VALIDATION, {}))
-            if Role.OOD not in strange:
-                return Estimate.nothing()
-            pairs = [(value, 0.0) for value in known.values()]
-            pairs += [(value, 1.0) for value in strange[Role.OOD].values()]
-            per_run.append(pairs)
-        values = np.array(per_run)
-        own = Resamples.draw(values.shape[1], len(values))
-        return own.statistic(values, weighted_auroc)
+        per_run = [_strangeness(run) for run in outcome.runs]
+        if not all(any(is_strange for is_strange, _ in one) for one in per_run):
+            return Estimate.nothing()
+        keys = list(dict.fromkeys(key for one in per_run for key in one))  # folds have cases of their own
+        values = np.array([[(one.get(key, math.nan), float(key[0])) for key in keys] for one in per_run])
+        return Resamples.draw(len(keys), len(values)).statistic(values, weighted_auroc)
 
     def size_edges(self) -> tuple[float, ...]:
         """Lesion sizes that divide the reference lesions in parts of about equal number."""
@@ -334,6 +328,14 @@ def _judged_keys(read: Iterable[_Read]) -> tuple[Key, ...]:
     every = {key for cases in read for key in cases}
     main = Role.TEST if any(role is Role.TEST for role, _ in every) else Role.VALIDATION
     return tuple(sorted(key for key in every if key[0] in (main, Role.NEGATIVES)))
+
+
+def _strangeness(run: Run) -> dict[tuple[bool, str], float]:
+    """By whether a case is of another kind, and its name."""
+    strange = {one.role: one.strangeness for one in run.result.sets}
+    known = strange.get(Role.TEST, strange.get(Role.VALIDATION, {}))
+    found = {(False, name): value for name, value in known.items()}
+    return found | {(True, name): value for name, value in strange.get(Role.OOD, {}).items()}
 
 
 def _free(case: LabelResult, value: float) -> float:

@@ -30,9 +30,13 @@ def predictor(model: Path, fold: int, *, device: torch.device, mirroring: bool) 
 
 
 def predict_set(made: Any, images: ImageSet, target: Path) -> None:
-    """Predict masks and probabilities of a set into a folder, which appears when all are there."""
-    if target.is_dir():
+    """Predict masks and probabilities of a set into a folder, which appears when all are there.
+
+    One without all probabilities was left by a run that was killed when it had judged them: it is made anew.
+    """
+    if target.is_dir() and all((target / f"{case.name}.npz").is_file() for case in images.cases):
         return
+    shutil.rmtree(target, ignore_errors=True)
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -122,6 +122,7 @@ def prepare(source: Source, settings: Settings, folds: tuple[int, ...], output: 
         *_validation(splits, folds, training_cases(raw, description)),
         *_further(source, description, output),
     )
+    _check_sets(sets, output)
     prepared = Prepared(folders=source.folders, plans=plans, sets=sets)
     write_atomically(output / PREPARED_FILE, prepared.model_dump_json(indent=1) + "\n")
     return prepared
@@ -137,6 +138,28 @@ def read_prepared(output: Path) -> Prepared:
         return Prepared.model_validate_json((output / PREPARED_FILE).read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise StudyError(f"{output} was not prepared, or not wholly: {error}") from error
+
+
+def _check_sets(sets: tuple[ImageSet, ...], output: Path) -> None:
+    """Refuse other images than those that cells of the same folder were judged on.
+
+    Raises:
+        StudyError: with the set's role.
+    """
+    if not (output / PREPARED_FILE).is_file() or not any((output / "cells").glob("*/masks/*")):
+        return
+    before, now = (_images(found) for found in (read_prepared(output).sets, sets))
+    common = {key for key in before.keys() | now.keys() if key[1] is None} | (before.keys() & now.keys())
+    changed = sorted(role.value for role, fold in common if before.get((role, fold)) != now.get((role, fold)))
+    if changed:
+        raise StudyError(
+            f"the output folder holds cells that were judged on other images ({', '.join(changed)}); take "
+            "another folder, or the same images"
+        )
+
+
+def _images(sets: tuple[ImageSet, ...]) -> dict[tuple[Role, int | None], list[tuple[Path, ...]]]:
+    return {(one.role, one.fold): [case.images for case in one.cases] for one in sets}
 
 
 def _preprocess(source: Source, settings: Settings, cases: int, output: Path) -> None:

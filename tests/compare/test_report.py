@@ -203,6 +203,28 @@ def test_single_trainings_are_counted_by_hand(comparison: Comparison) -> None:
     assert first.left_empty_calibrated.value == 1.0
 
 
+def test_folds_of_different_sizes_are_told_from_images_of_another_kind(tmp_path: Path) -> None:
+    study = Study(settings=SETTINGS, losses=("dice",), folds=(0, 1), seeds=(0,))
+    for cell, size in zip(study.cells, (3, 4), strict=True):
+        cases = [case(f"{cell.fold}-{i}", shift=0, present=True, score=1.0) for i in range(size)]
+        known = {one.case: 0.1 for one in cases[1:]} | {cases[0].case: 0.9}  # one in each is strange itself
+        sets = (
+            SetResult(role=Role.VALIDATION, cases=tuple(map(as_record, cases)), strangeness=known),
+            SetResult(role=Role.OOD, cases=(), strangeness={"photo": 0.5}),
+        )
+        made = Result(
+            cell=cell,
+            trainer="",
+            curves=Curves(training_loss=(1.0,), validation_loss=(1.0,), running_dice=(1.0,)),
+            cost=Cost(seconds_per_epoch=(1.0,), peak_memory=1),
+            sets=sets,
+        )
+        cell.folder(tmp_path).mkdir(parents=True)
+        write_result(cell.folder(tmp_path), made)
+    found = collect(tmp_path, study).figures["dice"]["ood_auroc"]
+    assert found.value == pytest.approx((2 / 3 + 3 / 4) / 2)
+
+
 def test_nothing_done_yet_is_an_error(tmp_path: Path) -> None:
     study = Study(settings=SETTINGS, losses=("dice",), folds=(0,), seeds=(0,))
     with pytest.raises(ValueError, match="has a result"):

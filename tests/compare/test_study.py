@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_losses.compare.preparation import find_source
-from nnunet_losses.compare.sets import empty_references, image_cases, labelled_set
-from nnunet_losses.compare.study import Settings, Study, StudyError, loss_configuration, read_study
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from nnunet_losses.compare.folders import NnunetFolders
+from nnunet_losses.compare.prediction import drop_probabilities, predict_set
+from nnunet_losses.compare.preparation import Prepared, _check_sets, find_source
+from nnunet_losses.compare.sets import (
+    Case,
+    ImageSet,
+    Role,
+    empty_references,
+    image_cases,
+    labelled_set,
+)
+from nnunet_losses.compare.study import (
+    PREPARED_FILE,
+    Settings,
+    Study,
+    StudyError,
+    loss_configuration,
+    read_study,
+)
 
 SETTINGS = Settings(dataset="Dataset001_A", configuration="2d", epochs=2)
 PNG = {"file_ending": ".png"}
@@ -64,6 +77,46 @@ def test_two_data_sets_do_not_share_a_folder(tmp_path: Path) -> None:
     folders, name = find_source(str(tmp_path / "a"), tmp_path / "out")
     assert (name, (folders.raw / name).resolve()) == ("Dataset001_a", (tmp_path / "a").resolve())
     assert find_source(str(tmp_path / "a"), tmp_path / "out") == (folders, name)
+
+
+def test_cells_judged_on_other_images_are_not_mixed(tmp_path: Path) -> None:
+    def images(role: Role, *names: str, fold: int | None = None) -> ImageSet:
+        cases = tuple(Case(name=name, images=(tmp_path / f"{name}_0000.png",)) for name in names)
+        return ImageSet(role=role, cases=cases, fold=fold)
+
+    validation, test = images(Role.VALIDATION, "a", fold=0), images(Role.TEST, "t")
+    folders = NnunetFolders(raw=tmp_path, preprocessed=tmp_path)
+    prepared = Prepared(folders=folders, plans="nnUNetPlans", sets=(validation, test))
+    (tmp_path / PREPARED_FILE).write_text(prepared.model_dump_json())
+    others = ((validation, images(Role.TEST, "u")), (validation,), (validation, test, images(Role.OOD, "o")))
+    for sets in others:
+        _check_sets(sets, tmp_path)  # nothing was judged yet
+    (tmp_path / "cells" / "dice__fold_0__seed_0" / "masks" / "test").mkdir(parents=True)
+    _check_sets((validation, images(Role.VALIDATION, "b", fold=1), test), tmp_path)  # a fold more
+    for sets in others:
+        with pytest.raises(StudyError, match=r"judged on other images \((test|ood)\)"):
+            _check_sets(sets, tmp_path)
+
+
+def test_a_run_that_was_killed_between_judging_and_its_result_predicts_again(tmp_path: Path) -> None:
+    class Predictor:
+        calls = 0
+
+        def predict_from_files_sequential(self, _: object, outputs: list[str], **__: object) -> None:
+            self.calls += 1
+            for output in outputs:
+                Path(f"{output}.npz").touch()
+                Path(f"{output}.png").touch()
+
+    made, target = Predictor(), tmp_path / "masks"
+    images = ImageSet(role=Role.TEST, cases=(Case(name="t", images=(tmp_path / "t_0000.png",)),))
+    for _ in range(2):
+        predict_set(made, images, target)
+    assert made.calls == 1
+    drop_probabilities(target)
+    predict_set(made, images, target)
+    assert made.calls == 2
+    assert sorted(file.name for file in target.iterdir()) == ["t.npz", "t.png"]
 
 
 def test_images_need_names_and_references(tmp_path: Path) -> None:
