@@ -49,6 +49,7 @@ ODYSSEY = (
     "exp_log", "focal", "focal_tversky", "generalized_dice", "iou", "lovasz", "dpce", "penalty_gdice",
     "sensitivity_specificity", "topk", "tversky", "weighted_ce",
 )  # fmt: skip
+RELATIVE = "DiceBoundary_schedulerebalancerelative"  # the weight moves over the whole training
 PHI = ("dice_image", "dice_class", "dice_batch", "dice_all", "dice_image_eps")
 
 
@@ -83,7 +84,7 @@ CLAIMS = (
     Claim("2_instances", "Blob and component losses against Dice, by lesion size",
           ("dice", "dice_ce", "blob_dice", "cc_dice_ce", "cat_mil"), radius=(0.06, 0.45), lesions=(3, 6)),
     Claim("3_boundary", "Boundary loss added to a region loss, on small lesions",
-          ("dice", "generalized_dice", "dice_boundary"), radius=(0.06, 0.12), lesions=(1, 2)),
+          ("dice", "generalized_dice", "dice_boundary", RELATIVE), radius=(0.06, 0.12), lesions=(1, 2)),
     Claim("4_empty", "Phi and epsilon where half of the cases are truly empty", PHI, lesion_free=0.5),
     Claim("4_missing", "Phi and epsilon where half of the labels are missing", PHI, missing=True),
     Claim("5_odyssey", "The twenty losses of the odyssey", ODYSSEY),

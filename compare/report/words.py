@@ -110,9 +110,9 @@ def _headline(
     if len(alike) == len(ordered) - 1:
         if not any(pair.shown for pair in pairs):
             return f"No difference in Dice can be shown between the {len(ordered)} losses."
-        return f"{best.title} has the highest Dice, but it cannot be shown to be better than any other loss."
+        return f"{best.title} has the highest mean Dice, but cannot be shown to be better than any other."
     return (
-        f"{best.title} has the highest Dice, but no difference can be shown between it and "
+        f"{best.title} has the highest mean Dice, but no difference can be shown between it and "
         f"{listed([one.title for one in alike])}."
     )
 

@@ -1,0 +1,296 @@
+"""Writes docs/evidence from the record of the comparison on polyps; no figure is typed by hand.
+
+    python -m benchmarks.evidence_pages --record POLYPS --hardware "2 cores, no GPU"   # a finished comparison
+    python -m benchmarks.evidence_pages                                               # only the pages
+
+The first form keeps the figures in ``benchmarks/results/polyps.json`` and draws the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from . import evidence
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "benchmarks" / "results" / "polyps.json"
+EVIDENCE = ROOT / "docs" / "evidence"
+PICTURES = ROOT / "docs" / "pictures"
+WANTED, DEFAULT = 0.6, "dice_ce"  # of the protocol
+COLUMNS = {
+    "dice": "Dice",
+    "dice_all": "Dice, all images",
+    "nsd": "NSD",
+    "lesion_f1": "lesion F1",
+    "case_sensitivity": "polyps answered",
+    "presence_auroc": "presence AUROC",
+    "calibration_error": "calibration error",
+    "ood_auroc": "OoD AUROC",
+}
+CLAIMED = (
+    ("The sum segments polyps better than cross-entropy", "ce_dice", "ce"),
+    ("The sum segments polyps better than Dice alone", "ce_dice", "dice"),
+    ("The linear schedule segments better than cross-entropy", "ce_to_dice_linear", "ce"),
+)
+
+HEAD = (
+    "Written by `python -m benchmarks.evidence_pages` from `benchmarks/results/polyps.json`; the "
+    "[protocol](polyps_protocol.md), with the commands, was fixed before the first run."
+)
+EVERY = (
+    "Means over test images and trainings, with 95 % intervals that resample both; of polyps answered: "
+    "exact. Dice is of the images with a polyp, a missed one counts 0; of all images, one without counts "
+    "1 when left empty and 0 else."
+)
+EMPTY = (
+    "Left empty, with exact (Clopper-Pearson) 95 % intervals, by training: the masks as they are, and after "
+    "the presence threshold that the training's own validation images gave."
+)
+DOUBTS = (
+    "Small pictures, a small network, a short training: nothing of the paper is reproduced at its own scale.",
+    "The images without a polyp come from another source: they can be painted for reasons beside the loss.",
+)
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--record", type=Path, help="folder of the finished comparison")
+    parser.add_argument("--hardware", help="what it ran on")
+    given = parser.parse_args()
+    if given.record:
+        if not given.hardware:
+            parser.error("--record needs --hardware: what it ran on")
+        keep(given.record, given.hardware)
+    write(json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else None)
+
+
+def keep(folder: Path, hardware: str) -> None:
+    """Write the record of a comparison, and its pictures."""
+    from nnunet_losses.compare.outcomes import collect
+    from nnunet_losses.compare.report import charts
+    from nnunet_losses.compare.study import read_study
+
+    study = read_study(folder)
+    comparison = collect(folder, study)
+    results = json.loads((folder / "report" / "results.json").read_text("utf-8"))
+    record = {"hardware": hardware, "folds": study.folds, "seeds": study.seeds, **results}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    for name, drawn in (("dice", charts.forest(comparison)), ("silence", charts.pareto(comparison))):
+        white = drawn.replace("<svg ", '<svg style="background:#fff" ', 1)  # also where pages are dark
+        (PICTURES / f"polyps_{name}.svg").write_text(white, "utf-8")
+
+
+def write(record: Record | None) -> None:
+    """Write the page, and its lines in the list of claims."""
+    if record is not None:
+        (EVIDENCE / "polyps.md").write_text(page(record), "utf-8")
+    index = EVIDENCE / "README.md"
+    index.write_text(indexed(index.read_text("utf-8"), record), "utf-8")
+
+
+def indexed(text: str, record: Record | None) -> str:
+    """Put the small comparisons, and what came out on polyps, between the marks of the list of claims."""
+    text = _between(text, "quick", quick())
+    return text if record is None else _between(text, "polyps", _short(record))
+
+
+def _between(text: str, name: str, lines: list[str]) -> str:
+    begin, end = (f"<!-- {name}: {which} -->" for which in ("begin", "end"))
+    before, rest = text.split(begin)
+    return "\n".join([before + begin, *lines, end]) + rest.split(end)[1]
+
+
+def quick() -> list[str]:
+    """What ``make evidence-quick`` runs, from its own settings."""
+    trainings = sum(len(claim.losses) * claim.seeds for claim in evidence.CLAIMS)
+    said = (
+        f"`make evidence-quick`, or `python benchmarks/evidence.py evidence-quick --only 3_boundary`: "
+        f"{trainings} trainings of {evidence.EPOCHS} epochs with {evidence.ITERATIONS} batches of 4, on "
+        f"phantoms of 64x64 pixels: {evidence.CASES} for training and validation (fold 0), "
+        f"{evidence.TEST_CASES} for the test, {evidence.FREE_CASES} more without any lesion. A U-Net of 8, "
+        "16, 32 features, nnU-Net's variant Adam1en3, 2 CPU cores. **It checks the machinery and is no "
+        "evidence**: its figures stand in its own report, not here."
+    )
+    rows = [
+        (f"`{claim.name}`", claim.title, " ".join(f"`{loss}`" for loss in claim.losses),
+         ", ".join(map(str, range(claim.seeds))))
+        for claim in evidence.CLAIMS
+    ]  # fmt: skip
+    return [said, "", _table(("", "phantoms and question", "losses", "seeds"), rows)]
+
+
+def page(record: Record) -> str:
+    """Everything that came out."""
+    parts = [
+        "# Cross-entropy, Dice and their combinations on polyps",
+        HEAD,
+        f"**{record['recommendation']['headline']}**",
+        _bullets(record["recommendation"]["reasons"]),
+        "![Dice of every loss](../pictures/polyps_dice.svg)",
+        "![Dice against lesion-free images left empty](../pictures/polyps_silence.svg)",
+        "## What was run",
+        _what(record),
+        "## Was it long enough?",
+        wanted(record),
+        "## Every loss",
+        EVERY,
+        _figures(record),
+        "## Images without a polyp",
+        EMPTY,
+        _silent(record),
+        "## The paper's claims",
+        _claims(record),
+        "## What speaks against it",
+        _bullets([*record["recommendation"]["doubts"], *DOUBTS]),
+        _failures(record),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def wanted(record: Record) -> str:
+    """Say whether the default loss reached what the protocol wanted."""
+    trainings = record["losses"].get(DEFAULT, {}).get("trainings", [])
+    if not trainings:
+        return f"`{DEFAULT}` has no result: the {WANTED} of the protocol were not reached."
+    sentences = []
+    for key, where in (("validation_dice", "validation"), ("dice", "test")):
+        values = [one[key] for one in trainings]
+        mean = sum(values) / len(values)
+        verdict = "reached" if mean >= WANTED else "**not** reached"
+        by_seed = ", ".join(f"{one[key]:.3f} (seed {one['seed']})" for one in trainings)
+        sentences.append(f"on the {where} images {by_seed}, mean {mean:.3f}: {verdict}")
+    return f"The protocol wanted a Dice of {WANTED} for `{DEFAULT}`. It has {'; '.join(sentences)}."
+
+
+def _what(record: Record) -> str:
+    settings, network = record["settings"], record["settings"]["network"]
+    count = sum(len(one["trainings"]) for one in record["losses"].values())
+    trainings = (
+        f"{count} with a result, of {len(record['losses'])} losses; seeds {_listed(record['seeds'])}, "
+        f"fold {_listed(record['folds'])}"
+    )
+    images = f"{record['cases_with_label']} test images with a polyp, {record['cases_without']} without"
+    length = f"{settings['epochs']} epochs of {settings['iterations']} batches of {network['batch']}"
+    rows = (
+        ("command", "the two of the [protocol](polyps_protocol.md)"),
+        ("trainings", trainings),
+        ("data", f"{images}; sources in the protocol"),
+        ("network", f"{_listed(network['features'])} features"),
+        ("length", f"{length}, variant {settings['variant']}, last checkpoint"),
+        ("hardware", record["hardware"]),
+    )
+    return _table(("", ""), rows)
+
+
+def _figures(record: Record) -> str:
+    rows = [
+        (f"`{loss}`", *(_interval(one["figures"][name]) for name in COLUMNS))
+        for loss, one in _ordered(record)
+    ]
+    return _table(("loss", *COLUMNS.values()), rows)
+
+
+def _silent(record: Record) -> str:
+    rows = [
+        (f"`{loss}`", str(one["seed"]), _count(one["left_empty"]), _count(one["left_empty_calibrated"]))
+        for loss, found in _ordered(record)
+        for one in found["trainings"]
+    ]
+    return _table(("loss", "seed", "left empty", "after the threshold"), rows)
+
+
+def _claims(record: Record) -> str:
+    lines = [f"{words}: {_difference(record, first, second)}." for words, first, second in CLAIMED]
+    silent = {loss: one["figures"]["specificity"]["value"] for loss, one in record["losses"].items()}
+    most = [loss for loss, value in silent.items() if value == max(silent.values())]
+    lines.append(
+        f"Cross-entropy stays silent where nothing is: most often silent {'is' if len(most) == 1 else 'are'} "
+        f"{', '.join(f'`{loss}`' for loss in most)}, with {100 * max(silent.values()):.0f} % of "
+        f"{record['cases_without']} images, mean over trainings (exact intervals above)."
+    )
+    return _bullets(lines)
+
+
+def _difference(record: Record, first: str, second: str) -> str:
+    for pair in record["pairs"]:
+        if {pair["first"], pair["second"]} == {first, second}:
+            sign = 1 if pair["first"] == first else -1
+            value, low, high = (sign * pair["difference"][name] for name in ("value", "low", "high"))
+            shown = pair["p_holm"] < 0.05
+            verdict = ("shown" if value > 0 else "the opposite is shown") if shown else "not shown"
+            low, high = sorted((low, high))
+            return (
+                f"**{verdict}**; difference in Dice {value:+.3f} [{low:+.3f}, {high:+.3f}], "
+                f"p = {pair['p_holm']:.3f} (Wilcoxon, Holm over {len(record['pairs'])} pairs)"
+            )
+    return "not tested, a training failed"
+
+
+def _failures(record: Record) -> str:
+    if not record["failures"]:
+        return "No training failed."
+    rows = [(f"`{one['loss']}`", str(one["seed"]), one["reason"]) for one in record["failures"]]
+    return "## Failed trainings\n\n" + _table(("loss", "seed", "reason"), rows)
+
+
+def _short(record: Record) -> list[str]:
+    names = {"dice": "Dice", "specificity": "left empty", "specificity_calibrated": "left empty, threshold"}
+    rows = [
+        (f"`{loss}`", *(_interval(one["figures"][name]) for name in names)) for loss, one in _ordered(record)
+    ]
+    said = (
+        f"Dice of {record['cases_with_label']} test images with a polyp, and share of the "
+        f"{record['cases_without']} without one that were left empty, as they are and with the presence "
+        "threshold (exact intervals of one training's number of images):"
+    )
+    opening = f"{record['recommendation']['headline']} {wanted(record)}"
+    return [opening, "", said, "", _table(("loss", *names.values()), rows), "", _what_short(record)]
+
+
+def _what_short(record: Record) -> str:
+    settings = record["settings"]
+    return (
+        f"Seeds {_listed(record['seeds'])}, fold {_listed(record['folds'])}, {settings['epochs']} epochs of "
+        f"{settings['iterations']} batches, {record['hardware']}; {len(record['failures'])} trainings failed."
+    )
+
+
+def _ordered(record: Record) -> list[tuple[str, Record]]:
+    return sorted(record["losses"].items(), key=lambda item: -item[1]["figures"]["dice"]["value"])
+
+
+def _interval(figure: Record) -> str:
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _count(share: Record) -> str:
+    return (
+        f"{round(share['value'] * share['n'])} of {share['n']} "
+        f"[{100 * share['low']:.0f} %, {100 * share['high']:.0f} %]"
+    )
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _bullets(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(heads: tuple[str, ...], rows: Any) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
