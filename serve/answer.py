@@ -275,6 +275,32 @@ class Manifest(Frozen):
     timings: dict[str, float] = Field(default_factory=dict)  # seconds by stage
 
 
+class PushState(StrEnum):
+    """What became of the wish to store results in an archive."""
+
+    STORED = "stored"
+    FAILED = "failed"
+    WITHHELD = "withheld"
+
+
+class Push(Frozen):
+    """DICOM objects on their way to an archive.
+
+    Attributes:
+        archive: the operator's name for it.
+        state: ``stored``: it has them; ``failed``: it has not all of them, and ``problem`` says why;
+            ``withheld``: there was none to send, or one that would look like a finding of nothing.
+        objects: kinds of what was sent, such as ``seg``.
+        attempts: how often.
+    """
+
+    archive: str
+    state: PushState
+    objects: tuple[str, ...] = ()
+    attempts: int = 0
+    problem: Problem | None = None
+
+
 class Answer(Frozen):
     """One image's answer."""
 
@@ -290,4 +316,5 @@ class Answer(Frozen):
     policy: Policy = Policy()
     quality: Quality = Quality()
     warnings: tuple[Warning_, ...] = ()
+    push: Push | None = None  # where the service was asked to store results in an archive
     manifest: Manifest

@@ -50,6 +50,7 @@ class Code(StrEnum):
     OUTPUT_NOT_INSTALLED = "output.not_installed"
     # an archive of images elsewhere
     DICOMWEB_NOT_ALLOWED = "dicomweb.not_allowed"
+    DICOMWEB_NOT_FOUND = "dicomweb.not_found"
     DICOMWEB_UNREACHABLE = "dicomweb.unreachable"
     DICOMWEB_REFUSED = "dicomweb.refused"
     # bundles and engines

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import json
 import secrets
+import ssl
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,16 +14,20 @@ from xml.etree import ElementTree as ET
 from nnunet_losses.serve.errors import Code, Refusal
 
 from .related import boundary_of, split_parts
+from .source import is_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .origins import Origins, Place
 
-_UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK = 1 << 20
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+LARGEST_REPLY = 16 << 20  # to what was stored: some hundred bytes for each object
+OK = frozenset({200, 202})
+NOT_FOUND = frozenset({204, 404, 410})
+NOT_NOW = frozenset({408, 425, 429, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,12 @@ class Budget:
     Args:
         bytes_received: of one series.
         seconds: for connecting, and for each pause between bytes.
+        seconds_in_all: until the last byte of a series must have arrived; None: no bound.
     """
 
     bytes_received: int = 8 * 2**30
     seconds: float = 30.0
+    seconds_in_all: float | None = None
 
 
 class Archive:
@@ -45,6 +53,7 @@ class Archive:
         origins: the list.
         budget: see ``Budget``.
         headers: for the archive alone, such as ``Authorization``.
+        authorities: PEM file of who may have signed its certificate; None takes the usual ones.
 
     Raises:
         Refusal: ``dicomweb.not_allowed``, ``dicomweb.unreachable``.
@@ -57,13 +66,23 @@ class Archive:
         *,
         budget: Budget = Budget(),
         headers: dict[str, str] | None = None,
+        authorities: Path | None = None,
     ) -> None:
         self._place: Place = origins.check(url)
         self._budget = budget
         self._headers = dict(headers or {})
+        self._verify = True if authorities is None else _trusting(authorities)
 
-    def fetch_series(self, study: str, series: str, folder: Path) -> list[Path]:
+    def fetch_series(
+        self, study: str, series: str, folder: Path, *, check: Callable[[], None] = lambda: None
+    ) -> list[Path]:
         """Fetch a series into an empty folder, under names of our own.
+
+        Args:
+            study: StudyInstanceUID.
+            series: SeriesInstanceUID.
+            folder: where to.
+            check: called now and then; may raise to end it.
 
         Raises:
             Refusal: ``dicomweb.*``; ``input.too_large``, there is more than the budget allows.
@@ -75,7 +94,7 @@ class Archive:
         try:
             with self._request("GET", path, {"Accept": ACCEPT}) as response:
                 boundary = boundary_of(response.headers.get("content-type", ""))
-                self._receive(response, body)
+                self._receive(response, body, check)
             return split_parts(body, boundary, folder)
         finally:
             body.unlink(missing_ok=True)
@@ -91,23 +110,21 @@ class Archive:
         headers = {"Content-Type": kind, "Accept": "application/dicom+json, application/dicom+xml;q=0.5"}
         content = _joined(files, boundary)
         with self._request("POST", "/studies", headers, content=content) as response:
-            response.read()
-            failed = _failures(response)
+            failed = _failures(response.headers.get("content-type", ""), _content(response))
         if failed:
             raise _refused(f"The archive did not take {failed} of {len(files)} objects.", observed=failed)
 
-    def _receive(self, response: Any, target: Path) -> None:
-        received = 0
+    def _receive(self, response: Any, target: Path, check: Callable[[], None]) -> None:
+        received, seconds = 0, self._budget.seconds_in_all
+        end = None if seconds is None else time.monotonic() + seconds
         with target.open("wb") as file:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():  # as they come: larger ones would be waited for
+                check()
                 received += len(chunk)
                 if received > self._budget.bytes_received:
-                    raise Refusal(
-                        Code.INPUT_TOO_LARGE,
-                        f"The series is larger than {self._budget.bytes_received:,} bytes.",
-                        remedy="Choose a smaller series, or let the operator raise the limit.",
-                        expected={"bytes_at_most": self._budget.bytes_received},
-                    )
+                    raise too_large(self._budget.bytes_received)
+                if end is not None and time.monotonic() > end:
+                    raise _unreachable(f"The series was not complete after {seconds:g} s.")
                 file.write(chunk)
 
     @contextmanager
@@ -116,9 +133,10 @@ class Archive:
         httpx = _httpx()
         place = self._place
         sent = {**self._headers, **headers, "Host": place.host}
+        options = {"timeout": self._budget.seconds, "follow_redirects": False, "trust_env": False}
         try:
             with (
-                httpx.Client(timeout=self._budget.seconds, follow_redirects=False, trust_env=False) as client,
+                httpx.Client(verify=self._verify, **options) as client,
                 client.stream(
                     method,
                     place.url + path,
@@ -127,17 +145,33 @@ class Archive:
                     **body,
                 ) as response,
             ):
-                if response.status_code not in (200, 202):
-                    detail = f"The archive answered with status {response.status_code}."
-                    raise _refused(detail, observed=response.status_code)
+                _check_status(response.status_code, is_search=method == "GET")
                 yield response
-        except httpx.HTTPError as error:
-            raise Refusal(
-                Code.DICOMWEB_UNREACHABLE,
-                "The archive did not answer in time, or broke off.",
-                remedy="Check that it runs, and try again.",
-                observed=type(error).__name__,
-            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            detail = "The archive did not answer in time, or broke off."
+            raise _unreachable(detail, observed=type(error).__name__) from error
+
+
+def _check_status(status: int, *, is_search: bool) -> None:
+    """Refuse an answer that is not what was asked for; redirections are among those."""
+    if status in OK:
+        return
+    if is_search and status in NOT_FOUND:
+        raise Refusal(
+            Code.DICOMWEB_NOT_FOUND,
+            "The archive has no such study and series.",
+            remedy="Send StudyInstanceUID and SeriesInstanceUID as the archive has them.",
+            observed=status,
+        )
+    detail = f"The archive answered with status {status}."
+    raise _unreachable(detail, observed=status) if status in NOT_NOW else _refused(detail, observed=status)
+
+
+def _trusting(authorities: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:  # ssl.SSLError is one
+        raise _unreachable("The file of certificate authorities cannot be read.") from error
 
 
 def _httpx() -> Any:
@@ -147,7 +181,7 @@ def _httpx() -> Any:
 
 
 def _check_uid(uid: str) -> None:
-    if _UID.fullmatch(uid) is None:
+    if not is_uid(uid):
         raise Refusal(
             Code.DICOMWEB_REFUSED,
             "A UID holds other characters than digits and points, or more than 64.",
@@ -165,24 +199,48 @@ def _joined(files: Sequence[Path], boundary: str) -> Iterator[bytes]:
     yield f"--{boundary}--\r\n".encode()
 
 
-def _failures(response: Any) -> int:
+def _content(response: Any) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > LARGEST_REPLY:
+            raise _refused("The archive's answer is longer than any answer is.")
+    return bytes(content)
+
+
+def _failures(kind: str, content: bytes) -> int:
     """Count the objects in the answer's FailedSOPSequence (0008,1198)."""
-    if "json" in response.headers.get("content-type", ""):
+    if "json" in kind:
         try:
-            content = response.json()
-            found = content[0] if isinstance(content, list) else content
+            answer = json.loads(content)
+            found = answer[0] if isinstance(answer, list) else answer
             return len(found.get("00081198", {}).get("Value", []))
         except (ValueError, AttributeError, IndexError, TypeError) as error:
             raise _refused("The archive's answer cannot be understood.") from error
-    if b"<!DOCTYPE" in response.content or b"<!ENTITY" in response.content:
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise _refused("The archive's answer cannot be understood.")
     try:
-        root = ET.fromstring(response.content)  # noqa: S314 - no entities, see above
+        root = ET.fromstring(content)  # noqa: S314 - no entities, see above
     except ET.ParseError as error:
         raise _refused("The archive's answer cannot be understood.") from error
     failed = [entry for entry in root if entry.get("tag") == "00081198"]
     return sum(len(entry) for entry in failed)
 
 
+def too_large(most: int) -> Refusal:
+    """Refuse a series, or several, of more bytes than may be received."""
+    return Refusal(
+        Code.INPUT_TOO_LARGE,
+        f"The series is larger than {most:,} bytes.",
+        remedy="Choose a smaller series, or let the operator raise the limit.",
+        expected={"bytes_at_most": most},
+    )
+
+
 def _refused(detail: str, *, observed: Any = None) -> Refusal:
     return Refusal(Code.DICOMWEB_REFUSED, detail, remedy="Ask the archive's operator.", observed=observed)
+
+
+def _unreachable(detail: str, *, observed: Any = None) -> Refusal:
+    remedy = "Check that it runs, and try again."
+    return Refusal(Code.DICOMWEB_UNREACHABLE, detail, remedy=remedy, observed=observed)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_BOUNDARY = 70  # RFC 2046
+MOST_PARTS = 20_000  # files of one series, as of one zip file
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -51,12 +52,24 @@ def split_parts(body: Path, boundary: bytes, folder: Path) -> list[Path]:
             end = content.find(b"\r\n" + delimiter, begin + len(delimiter))
             if end < 0 or not begin <= head_end < end:
                 raise _not_understood("The archive's answer ends in the middle.")
+            if len(files) == MOST_PARTS:
+                raise _too_many()
             files.append(folder / f"{len(files):06d}.dcm")
-            files[-1].write_bytes(content[head_end + 4 : end])
+            with memoryview(content) as view, view[head_end + 4 : end] as part:
+                files[-1].write_bytes(part)
             begin = end + 2
     if begin < 0 or not files:
         raise _not_understood("The archive's answer holds no files, or ends in the middle.")
     return files
+
+
+def _too_many() -> Refusal:
+    return Refusal(
+        Code.INPUT_TOO_LARGE,
+        f"The series has more than {MOST_PARTS:,} files.",
+        remedy="Choose a smaller series.",
+        expected={"files_at_most": MOST_PARTS},
+    )
 
 
 def _not_understood(detail: str) -> Refusal:

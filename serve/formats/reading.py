@@ -114,6 +114,16 @@ def is_series(file: Path, reader: Reader) -> bool:
     return reader in _SERIES_ORIENTATION and not is_other and (name.endswith(SERIES_ENDINGS) or file.is_dir())
 
 
+def takes_series(reader: Reader) -> bool:
+    """Whether a DICOM series can be given to a model of that reader.
+
+    Example:
+        >>> takes_series(Reader.NIBABEL), takes_series(Reader.NATURAL_IMAGE_2D)
+        (True, False)
+    """
+    return reader in _SERIES_ORIENTATION
+
+
 def accepted_endings(reader: Reader) -> tuple[str, ...]:
     """Endings of all files that can be given to a model of that reader.
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from nnunet_losses.serve.dicomweb import Archives
 from nnunet_losses.serve.workers.supervisor import Supervisor
 from nnunet_losses.serve.workers.threads import Threads
 
+from .archive_settings import archive_list
 from .handlers import add_handlers
 from .job_service import JobService
 from .middleware import RequestContext
@@ -20,7 +22,7 @@ from .observability.request_metrics import RequestMetrics
 from .observability.service_metrics import ServiceCollector
 from .observability.service_view import ServiceView
 from .openapi import describe
-from .routes import health, jobs, models, page, segment
+from .routes import archives, health, jobs, models, page, segment
 from .routes.metrics import router as metrics_router
 from .security.gate import Gate
 from .security.headers import SecurityHeaders
@@ -75,7 +77,7 @@ def create_app(
     guard(app, settings, telemetry=_telemetry(settings))
     app.state.metrics.registry.register(ServiceCollector(ServiceView(app.state.jobs)))
     add_handlers(app)
-    for routes in (health, models, segment, jobs, page):
+    for routes in (health, models, archives, segment, jobs, page):
         app.include_router(routes.router)
     app.include_router(metrics_router)
     describe(app)
@@ -84,7 +86,7 @@ def create_app(
 
 def _predictors(settings: Settings, engines: Mapping[str, Opener] | None) -> Predictors:
     if engines is not None:
-        return Threads(engines)
+        return Threads(engines, archives=Archives(archive_list(settings)))
     return Supervisor(worker_plans(settings))
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats.cases import may_have_files
 from nnunet_losses.serve.formats.dicom.reading import series_ending
-from nnunet_losses.serve.formats.reading import accepted_endings
+from nnunet_losses.serve.formats.reading import accepted_endings, takes_series
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nnunet_losses.serve.schema import ModelDescription
@@ -47,12 +48,57 @@ def assign_files(description: ModelDescription, parts: Sequence[FilePart]) -> tu
         Refusal: a part belongs to no channel or two to one (``contract.channel_name``), or a channel is
             missing (``contract.channel_count``).
     """
-    ordered = _in_order(description, parts)
+    ordered = _in_order(description, parts, _remedy(description))
     endings = accepted_endings(description.reader)
     return tuple(
         _rename(part, f"channel_{index:04d}", endings=endings, default=description.file_ending)
         for index, part in enumerate(ordered)
     )
+
+
+def assign_series(description: ModelDescription, series: str | Mapping[str, str]) -> tuple[str, ...]:
+    """Order series by channel.
+
+    Args:
+        description: of the model.
+        series: UID of the only channel's, or of each channel's by its name.
+
+    Raises:
+        Refusal: the model reads no series (``input.unsupported_format``); otherwise as ``assign_files``.
+    """
+    if not takes_series(description.reader):
+        raise Refusal(
+            Code.INPUT_UNSUPPORTED_FORMAT,
+            "This model reads pictures, and a series is a volume.",
+            remedy="Choose a model of volumes, or send a picture.",
+            expected=list(accepted_endings(description.reader)),
+        )
+    remedy = "Name one series for each channel, as an object with their names."
+    if isinstance(series, str):
+        if len(description.channel_names) > 1:
+            _refuse_count(description, {0: series}, remedy)
+        return (series,)
+    named = [_NamedSeries(name, uid) for name, uid in series.items()]
+    return tuple(one.uid for one in _in_order(description, named, remedy))
+
+
+@dataclass(frozen=True)
+class _NamedSeries:
+    """A series for a channel."""
+
+    name: str
+    uid: str
+
+
+class _Named(Protocol):
+    """Something for a channel."""
+
+    @property
+    def name(self) -> str:
+        """What a client calls the channel."""
+
+
+_Part = TypeVar("_Part", bound=_Named)
 
 
 def _rename(part: FilePart, stem: str, *, endings: Sequence[str], default: str) -> Path:
@@ -65,21 +111,20 @@ def _rename(part: FilePart, stem: str, *, endings: Sequence[str], default: str) 
     return part.path.rename(part.path.with_name(stem + ending))
 
 
-def _in_order(description: ModelDescription, parts: Sequence[FilePart]) -> list[FilePart]:
+def _in_order(description: ModelDescription, parts: Sequence[_Part], remedy: str) -> list[_Part]:
     if _is_one_picture(description) and len(parts) == 1 and parts[0].name.casefold() in {IMAGE, "0000"}:
         return list(parts)
-    found: dict[int, FilePart] = {}
+    found: dict[int, _Part] = {}
     for part in parts:
         index = _channel_index(description.channel_names, part.name)
         if index is None:
-            _refuse_name(
-                description, f"{_count(len(parts), 'part')} came, one of them named after no channel."
-            )
+            detail = f"{_count(len(parts), 'part')} came, one of them named after no channel."
+            _refuse_name(description, detail, remedy)
         if index in found:
-            _refuse_name(description, f"Channel {index:04d} came twice.")
+            _refuse_name(description, f"Channel {index:04d} came twice.", remedy)
         found[index] = part
     if len(found) < len(description.channel_names):
-        _refuse_count(description, found)
+        _refuse_count(description, found, remedy)
     return [found[index] for index in sorted(found)]
 
 
@@ -97,22 +142,22 @@ def _channel_index(names: Sequence[str], name: str) -> int | None:
     return folded.index(name.casefold()) if folded.count(name.casefold()) == 1 else None
 
 
-def _refuse_name(description: ModelDescription, detail: str) -> NoReturn:
+def _refuse_name(description: ModelDescription, detail: str, remedy: str) -> NoReturn:
     raise Refusal(
         Code.CONTRACT_CHANNEL_NAME,
         detail,
-        remedy=_remedy(description),
+        remedy=remedy,
         expected=list(part_names(description)),
     )
 
 
-def _refuse_count(description: ModelDescription, found: dict[int, FilePart]) -> NoReturn:
+def _refuse_count(description: ModelDescription, found: Mapping[int, object], remedy: str) -> NoReturn:
     names = description.channel_names
     missing = [name for index, name in enumerate(names) if index not in found]
     raise Refusal(
         Code.CONTRACT_CHANNEL_COUNT,
         f"{_count(len(found), 'channel')} of {len(names)} came. Missing: {', '.join(missing)}.",
-        remedy=_remedy(description),
+        remedy=remedy,
         observed=len(found),
         expected=list(part_names(description)),
     )

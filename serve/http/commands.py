@@ -37,6 +37,17 @@ def serve_command(
     data_folder: Annotated[
         Path | None, typer.Option(help="Where jobs are kept.", show_default="one in your home for each port")
     ] = None,
+    dicomweb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URL",
+            help="Archive (PACS) that requests may name: pacs=https://pacs.example/dicom-web; repeatable.",
+        ),
+    ] = None,
+    dicomweb_credentials: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with the archives' users and passwords, or tokens.", dir_okay=False),
+    ] = None,
     keys_file: Annotated[
         Path | None, typer.Option(help="API keys, as `nnunet-losses keys create` writes them.")
     ] = None,
@@ -79,6 +90,8 @@ def serve_command(
         "max_body_bytes": None if max_body_mb is None else max_body_mb * 1024**2,
         "devices": None if device is None else tuple(device),
         "data_folder": data_folder,
+        "dicomweb": None if dicomweb is None else _addresses(dicomweb),
+        "dicomweb_credentials_file": dicomweb_credentials,
         "keys_file": keys_file,
         "ood": ood,
         "empty": empty,
@@ -88,6 +101,16 @@ def serve_command(
         serve({name: value for name, value in options.items() if value is not None}, on_ray=ray)
     except Unservable as error:
         _stop(str(error))
+
+
+def _addresses(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, url = text.partition("=")
+        if not name or not url or name in found:
+            raise typer.BadParameter("--dicomweb is not of the form NAME=URL, or names an archive twice.")
+        found[name] = url
+    return found
 
 
 def _stop(message: str) -> NoReturn:

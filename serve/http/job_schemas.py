@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from nnunet_losses.serve.answer import Manifest, Outcome, Problem, Verdict
+from nnunet_losses.serve.answer import Answer, Manifest, Outcome, Problem, Push, Verdict
+from nnunet_losses.serve.dicomweb import Source
 from nnunet_losses.serve.jobs.records import Artifact, Job
 from nnunet_losses.serve.jobs.states import JobState
 from nnunet_losses.serve.workers.engine import InputFile, Order
@@ -66,6 +67,7 @@ class JobStatus(BaseModel):
     outcome: Outcome | None
     verdict: Verdict | None
     problem: Problem | None  # why it failed, or why the image was rejected
+    push: Push | None = Field(description="What became of the wish to store results in an archive.")
     artifacts: tuple[JobArtifact, ...] = Field(description="Empty unless the job has succeeded.")
     links: JobLinks
 
@@ -74,7 +76,7 @@ class JobStatus(BaseModel):
         """Describe a job as it is now."""
         url = job_url(job.id)
         result = job.result or {}
-        known = {name: result.get(name) for name in ("outcome", "verdict", "problem")}
+        known = {name: result.get(name) for name in ("outcome", "verdict", "problem", "push")}
         if job.failure is not None:
             known["problem"] = job.failure.model_dump()
         return cls.model_validate(
@@ -107,14 +109,16 @@ class JobManifest(BaseModel):
     job: str
     model: str
     request_sha256: str
-    inputs: tuple[InputFile, ...]
+    inputs: tuple[InputFile, ...] = Field(description="Uploaded files; none of a series from an archive.")
+    source: Source | None = Field(description="Where the series came from.")
     outputs: tuple[str, ...]
     options: dict[str, str]
+    push: Push | None = Field(description="What was stored in an archive.")
     answer: Manifest
     artifacts: tuple[JobArtifact, ...]
 
     @classmethod
-    def of(cls, job: Job, manifest: Manifest, *, artifacts: Sequence[Artifact]) -> Self:
+    def of(cls, job: Job, answer: Answer, *, artifacts: Sequence[Artifact]) -> Self:
         """Put together what is known of a succeeded job."""
         order = Order.model_validate(job.parameters)
         url = job_url(job.id)
@@ -123,9 +127,11 @@ class JobManifest(BaseModel):
             model=order.model,
             request_sha256=job.request_sha256,
             inputs=order.files,
+            source=order.source,
             outputs=order.outputs,
             options=dict(order.options),
-            answer=manifest,
+            push=answer.push,
+            answer=answer.manifest,
             artifacts=tuple(JobArtifact.of(artifact, job_url=url) for artifact in artifacts),
         )
 

@@ -187,8 +187,12 @@ class JobService:
         """
         await run_sync(lambda: self.ground.queue.require_room(caller))
 
-    async def submit(self, staging: Staging, order: Order, *, caller: str, key: str | None) -> Admission:
-        """Make a job of published input files; a job that the same key made before is given instead.
+    async def submit(
+        self, staging: Staging | None, order: Order, *, caller: str, key: str | None
+    ) -> Admission:
+        """Make a job of published input files, or of an order that says where its series are.
+
+        A job that the same key made before is given instead.
 
         Raises:
             JobRefusal: the queue is full, the caller has too many jobs, the key was used otherwise.
@@ -197,7 +201,7 @@ class JobService:
             caller=caller,
             request_sha256=_digest(order),
             parameters=order.model_dump(mode="json"),
-            input_folder=staging.token,
+            input_folder=None if staging is None else staging.token,
             idempotency_key=key,
         )
         if self.is_draining:
@@ -205,7 +209,7 @@ class JobService:
         admission = await run_sync(lambda: self.ground.queue.submit(submission))
         if admission.created:
             self._predictors.wake()
-        else:
+        elif staging is not None:
             await run_sync(staging.discard)
         return admission
 

@@ -9,8 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from nnunet_losses.serve.answer import Answer
-from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
+from nnunet_losses.serve.policies import EmptyPolicy, EmptySeg, OodPolicy
 
+from .archive_requests import ArchiveRequest
 from .openapi_details import complete
 from .problems import MEDIA_TYPE
 from .schemas import ProblemDetails
@@ -51,10 +52,25 @@ SEGMENT_BODY: dict[str, Any] = {
                             "enum": ["true", "false"],
                             "description": "Whether maps of the uncertainty are wanted beside the mask.",
                         },
+                        "empty_seg": {
+                            "type": "string",
+                            "enum": [*EmptySeg],
+                            "description": "What becomes of a SEG or RTSTRUCT in which nothing is marked.",
+                        },
+                        "orientation": {
+                            "type": "string",
+                            "description": "Three letters, as RAS: how the model's training images lay, to "
+                            "which a DICOM series is turned; the bundle's by default.",
+                        },
+                        "push": {
+                            "type": "string",
+                            "description": "Archive that gets the DICOM objects among the outputs.",
+                        },
                     },
                     "additionalProperties": _BINARY,
                 }
-            }
+            },
+            "application/json": {"schema": {"$ref": _REFERENCE.format(model=ArchiveRequest.__name__)}},
         },
     }
 }
@@ -121,7 +137,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     _, definitions = models_json_schema(
-        [(Answer, "serialization"), (ProblemDetails, "serialization")], ref_template=_REFERENCE
+        [(Answer, "serialization"), (ProblemDetails, "serialization"), (ArchiveRequest, "validation")],
+        ref_template=_REFERENCE,
     )
     _drop_framework_errors(document)
     document["components"]["schemas"].update(definitions["$defs"])

@@ -40,6 +40,7 @@ _JOB_STATUS: dict[str, Any] = {
     "outcome": None,
     "verdict": None,
     "problem": None,
+    "push": None,
     "artifacts": [],
     "links": {
         "self": f"/v1/jobs/{_JOB}",
@@ -62,6 +63,7 @@ _TAGS = (
     ("jobs", "Cases that are queued, run by a worker, and kept for a while. The way for programs."),
     ("segment", "One case in one bounded call."),
     ("models", "What is served."),
+    ("archives", "Archives (PACS) that series are fetched from, and results stored in."),
     ("health", "For probes: the Open Inference Protocol's health and metadata."),
 )
 

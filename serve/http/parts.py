@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from python_multipart.multipart import parse_options_header
 
 from nnunet_losses.serve.approximations import OPTIONS as APPROXIMATIONS
+from nnunet_losses.serve.dicom_options import OPTIONS as DICOM
 from nnunet_losses.serve.policies import OPTIONS  # what a request may ask of the predictor
 
 from .problems import ServiceCode, ServiceProblem
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MAX_PARTS = 128
 MAX_FIELD_BYTES = 1024
 MAX_HEADER_BYTES = 4096  # of one line; python-multipart has a bound of its own only since 0.0.27
-FIELDS = ("model", "case", "outputs", *OPTIONS, *APPROXIMATIONS)
+FIELDS = ("model", "case", "outputs", "push", *OPTIONS, *DICOM, *APPROXIMATIONS)
 REMEDY = "Send images as files, for example curl -F 'MRI=@image.nii.gz', with the @."
 
 _HAS_FILENAME = re.compile(rb";\s*filename\*?\s*=", re.IGNORECASE)

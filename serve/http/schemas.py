@@ -63,6 +63,18 @@ class ModelList(BaseModel):
     models: tuple[ModelSummary, ...]
 
 
+class ArchiveSummary(BaseModel):
+    """One archive that the operator has listed."""
+
+    name: str
+
+
+class ArchiveNames(BaseModel):
+    """All of them; none where the operator listed none."""
+
+    archives: tuple[ArchiveSummary, ...]
+
+
 class ModelProgress(BaseModel):
     """How far a model is."""
 

@@ -21,6 +21,7 @@ from nnunet_losses.serve.workers.plan import served
 from nnunet_losses.serve.workers.reports import version_of
 
 from .app import create_app
+from .archive_settings import ArchivesUnusable, check_archives
 from .channels import curl_parts
 from .data_folder import default_data_folder
 from .draining import DrainingServer
@@ -51,7 +52,7 @@ def serve(options: Mapping[str, Any], *, on_ray: bool = False) -> None:
         Unservable: an option, a bundle or the address cannot be used.
     """
     settings = _settings(options)
-    warnings = _check_security(settings)
+    warnings = (*_check_security(settings), *_check_archives(settings))
     descriptions = [_describe(path) for path in settings.bundles]
     _require_different_names(
         [
@@ -92,6 +93,13 @@ def _check_security(settings: Settings) -> tuple[str, ...]:
     try:
         return check_startup(settings)
     except Unsafe as error:
+        raise Unservable(str(error)) from error
+
+
+def _check_archives(settings: Settings) -> tuple[str, ...]:
+    try:
+        return check_archives(settings)
+    except ArchivesUnusable as error:
         raise Unservable(str(error)) from error
 
 

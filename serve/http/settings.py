@@ -10,18 +10,19 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from nnunet_losses.serve.backends.opening import Backend, PrecisionChoice
 from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
 
+from .archive_settings import ArchiveSettings
 from .job_settings import JobSettings
 from .security.settings import SecuritySettings
 
 MEBIBYTE = 1024**2
 
 
-class Settings(SecuritySettings, JobSettings):
+class Settings(SecuritySettings, JobSettings, ArchiveSettings):
     """Settings of one server. Each has an environment variable, for example ``NNUNET_LOSSES_MAX_BODY_BYTES``.
 
     ``bundles`` is one path or several, in the environment separated as in ``PATH``. Sizes are bytes, times
     are seconds. Callers, hosts and bounds of a request are ``SecuritySettings``; the queue
-    and the workers are ``JobSettings``.
+    and the workers are ``JobSettings``; archives are ``ArchiveSettings``.
 
     Example:
         >>> Settings(bundles=["model.bundle"], port=0).host

@@ -45,11 +45,11 @@ async def receive_upload(request: Request, folder: Path, settings: Settings) -> 
     parser = _parser(request, writer)
     try:
         with anyio.fail_after(settings.upload_timeout):
-            async with aclosing(_limited(request, settings.max_body_bytes)) as chunks:
+            async with aclosing(limited(request, settings.max_body_bytes)) as chunks:
                 async for chunk in chunks:
                     await run_sync(parser.write, chunk)
     except TimeoutError:
-        raise _too_slow(settings.upload_timeout) from None
+        raise too_slow(settings.upload_timeout) from None
     except FormParserError:
         raise malformed("It does not follow RFC 7578.") from None
     finally:
@@ -64,9 +64,9 @@ def _parser(request: Request, writer: PartWriter) -> MultipartParser:
     if kind != b"multipart/form-data":
         raise ServiceProblem(
             ServiceCode.REQUEST_MEDIA_TYPE,
-            "The Content-Type is not multipart/form-data.",
+            "The Content-Type is neither multipart/form-data nor, for series in an archive, JSON.",
             remedy=REMEDY,
-            headers={"Accept": "multipart/form-data"},
+            headers={"Accept": "multipart/form-data, application/json"},
         )
     try:
         return MultipartParser(options[b"boundary"], writer.callbacks())
@@ -74,7 +74,12 @@ def _parser(request: Request, writer: PartWriter) -> MultipartParser:
         raise malformed("The Content-Type names no usable boundary.") from None
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes]:
+async def limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes]:
+    """Give a body's chunks.
+
+    Raises:
+        ServiceProblem: there is more than was declared to be enough (413).
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -95,7 +100,8 @@ def _too_large(max_bytes: int) -> ServiceProblem:
     )
 
 
-def _too_slow(seconds: float) -> ServiceProblem:
+def too_slow(seconds: float) -> ServiceProblem:
+    """Refuse a body that did not arrive in time (408)."""
     return ServiceProblem(
         ServiceCode.REQUEST_TIMEOUT,
         f"The body was not complete after {seconds:g} s.",

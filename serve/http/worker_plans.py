@@ -8,6 +8,8 @@ from nnunet_losses.serve.workers.devices import devices_of
 from nnunet_losses.serve.workers.plan import WorkerPlan, served
 from nnunet_losses.serve.workers.runtime import EngineSettings
 
+from .archive_settings import archive_list
+
 if TYPE_CHECKING:
     from .settings import Settings
 
@@ -22,12 +24,14 @@ def worker_plans(settings: Settings) -> tuple[WorkerPlan, ...]:
         empty=settings.empty,
     )
     limits = settings.queue_limits(retry_after=settings.retry_after)
+    archives = archive_list(settings)
     return tuple(
         WorkerPlan(
             device=device,
             bundles=served(settings.bundles),
             engine=engine,
             limits=limits,
+            archives=archives,
             grace=settings.shutdown_timeout,
         )
         for device in settings.devices or devices_of(settings.backend)

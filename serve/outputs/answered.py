@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4, uuid5
 
 import numpy as np
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.schema import Label, ModelDescription
 
     from .kinds import Options
+
+_NAMESPACE = UUID("5f2c1a0e-8f0b-4c55-9d4e-6d1f3a7b90c2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,12 @@ class Answered:
         mask, _ = self.own
         for index, label in enumerate(self.description.labels):
             yield index, label, np.isin(mask, np.asarray(label.members, mask.dtype))
+
+    def uid(self, use: str) -> str:
+        """A UID for one use of this answer (PS3.5, B.2): the same again where the answer has an identity."""
+        identity = self.options.identity
+        number = uuid4() if identity is None else uuid5(_NAMESPACE, f"{identity} {use}")
+        return f"2.25.{number.int}"
 
     @property
     def statement(self) -> str:

@@ -82,10 +82,13 @@ class Options:
     Attributes:
         stem: their names without ending.
         empty_seg: whether a SEG or RTSTRUCT in which nothing is marked is written.
+        identity: of the answer; DICOM objects written again for the same one have the same UIDs. None: new
+            ones each time.
     """
 
     stem: str = "segmentation"
     empty_seg: EmptySeg = EmptySeg.EMIT
+    identity: str | None = None
 
 
 def media_type_of(name: str) -> str:

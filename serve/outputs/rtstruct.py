@@ -64,8 +64,8 @@ def _structure_set(answered: Answered, series: Series) -> Dataset:
     pydicom = import_library("pydicom")
     made = patient_and_study(series)
     made.SOPClassUID = RT_STRUCTURE_SET
-    made.SOPInstanceUID = pydicom.uid.generate_uid(prefix=None)
-    made.SeriesInstanceUID = pydicom.uid.generate_uid(prefix=None)
+    made.SOPInstanceUID = answered.uid("rtstruct")
+    made.SeriesInstanceUID = answered.uid("rtstruct series")
     made.Modality, made.SeriesNumber, made.InstanceNumber = "RTSTRUCT", SERIES_NUMBER, 1
     stamp(made)
     made.OperatorsName = ""

@@ -8,6 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..dicomweb import Archives
 from ..errors import Refusal
 from ..jobs.errors import JobRefusal
 from ..jobs.ground import Ground
@@ -72,6 +73,7 @@ class PredictorActor:
             job_changed=lambda _: None,  # the ingress looks into the database
             models_changed=lambda: None,  # and asks for reports
             timing=plan.timing,
+            archives=Archives(plan.archives),
         )
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._thread.start()

@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..outputs import Output, OutputKind, write_outputs
+from ..dicom_options import DicomOptions
+from ..outputs import Options, Output, OutputKind, write_outputs
 from ..outputs.probabilities import mean_probabilities
 from ..pipeline.segment import Votes
 from .engine import ANSWER, MASK, ResultFile
@@ -38,6 +39,8 @@ class Converter:
     def __init__(self, order: Order, votes: Any, description: ModelDescription) -> None:
         self._kinds = [kind for kind in order.outputs if kind not in {ANSWER, MASK}]
         self._description = description
+        wishes = DicomOptions.of(order.options)
+        self._options = Options(empty_seg=wishes.empty_seg, identity=order.identity)
         self._probabilities: NDArray[np.float16] | None = None
         if OutputKind.PROBABILITIES in self._kinds and isinstance(votes, Votes):
             self._probabilities = mean_probabilities(votes, description)
@@ -59,6 +62,7 @@ class Converter:
             answer,
             self._description,
             target,
+            self._options,
             probabilities=self._probabilities,
         )
         return named(outputs)

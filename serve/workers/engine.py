@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from ..dicomweb.source import Source  # noqa: TC001 - pydantic reads the annotation
 from ..schema import Frozen
 
 if TYPE_CHECKING:
@@ -38,15 +39,21 @@ class Order(Frozen):
         model: key of the model, see ``ModelReport``.
         case: the client's label for the case; shown in the answer and never a path.
         files: the input, in the order of the channels.
+        source: where the input is to be fetched from, instead of files.
         outputs: kinds of artifacts beside the answer, which is always made.
+        push: archive that gets the DICOM objects among the outputs.
         options: whatever else the request asked of the predictor, by name.
+        identity: of the job that runs, for whatever must be the same again in a second attempt.
     """
 
     model: str
     case: str = "case"
     files: tuple[InputFile, ...] = ()
+    source: Source | None = None
     outputs: tuple[str, ...] = (MASK, ANSWER)
+    push: str | None = None
     options: Mapping[str, str] = {}
+    identity: str | None = None
 
 
 @dataclass(frozen=True)

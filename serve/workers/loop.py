@@ -13,6 +13,7 @@ from .runner import JobRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..dicomweb import Archives
     from ..jobs.ground import Ground
     from ..jobs.records import Claim, Job, Lease, Progress
     from .engine import Opener
@@ -29,6 +30,7 @@ class WorkerLoop:
         job_changed: told of jobs that move on.
         models_changed: told when ``host.reports()`` says something new.
         timing: seconds between things.
+        archives: that series are fetched from, and results stored in; none by default.
         lease_changed: told which job is run, and None when none is.
     """
 
@@ -41,6 +43,7 @@ class WorkerLoop:
         job_changed: Changed,
         models_changed: Callable[[], None],
         timing: WorkerTiming | None = None,
+        archives: Archives | None = None,
     ) -> None:
         lease_changed: Callable[[Lease | None], None] = lambda _: None,
         self.host = ModelHost(openers, changed=models_changed)
@@ -50,7 +53,7 @@ class WorkerLoop:
         self._worker = Worker(
             AnnouncingDesk(ground, job_changed, held=lease_changed),
             ground.artifacts,
-            JobRunner(self.host, ground.inputs, ground.database),
+            JobRunner(self.host, ground.inputs, ground.database, archives),
             name=name,
             timing=timing,
             sleep=self._pause,

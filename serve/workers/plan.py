@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..dicomweb import ArchiveList
 from ..jobs.limits import QueueLimits  # noqa: TC001 - pydantic reads the annotation
 from ..jobs.worker import WorkerTiming
 from ..schema import Frozen
@@ -34,6 +35,7 @@ class WorkerPlan(Frozen):
         bundles: its models.
         engine: how networks are run.
         folder, database_url, limits: of the jobs, see ``Ground.open``.
+        archives: that series are fetched from, and results stored in.
         timing: seconds between things.
         grace: seconds for the running job after SIGTERM.
     """
@@ -45,6 +47,7 @@ class WorkerPlan(Frozen):
     folder: Path = Path()
     database_url: str | None = None
     limits: QueueLimits
+    archives: ArchiveList = ArchiveList()
     timing: WorkerTiming = WorkerTiming()
     grace: float = 30.0
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dicomweb import Archives
 from ..errors import Refusal
 from ..jobs.ground import Ground
 from ..jobs.errors import JobRefusal
@@ -67,6 +68,7 @@ class _Process:
             job_changed=self._tell_job,
             models_changed=self._tell_models,
             timing=plan.timing,
+            archives=Archives(plan.archives),
             lease_changed=self._tell_lease,
         )
 

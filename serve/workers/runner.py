@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_jsonable_python
 
 from ..backends.onnxruntime_network import is_out_of_memory
+from ..dicomweb import Archives
 from ..errors import Code, Refusal
 from ..jobs.drift import register
 from ..media import media_type
+from .archiving import Errand
 from .engine import ANSWER, MASK, Order
 
 if TYPE_CHECKING:
@@ -32,12 +34,16 @@ class JobRunner:
         host: the models.
         inputs: where the clients' files lie.
         database: where drift is watched.
+        archives: that series are fetched from, and results stored in.
     """
 
-    def __init__(self, host: ModelHost, inputs: FolderStore, database: Database) -> None:
+    def __init__(
+        self, host: ModelHost, inputs: FolderStore, database: Database, archives: Archives | None = None
+    ) -> None:
         self._host = host
         self._inputs = inputs
         self._database = database
+        self._archives = archives or Archives()
         self._streams: set[str] = set()  # that are known to the database
 
     def __call__(self, task: Task) -> None:
@@ -47,19 +53,24 @@ class JobRunner:
             Refusal: the input is refused, or the model is not served.
             TaskInterrupted: somebody wants it to stop.
         """
-        order = Order.model_validate(task.job.parameters)
+        order = Order.model_validate(task.job.parameters).model_copy(update={"identity": task.job.id})
         engine = self._host.engine(order.model)
-        token = task.job.input_folder
-        assert token is not None, "the service gives every job its files"
-        files = [self._inputs.folder(token) / file.name for file in order.files]
+        errand = Errand(order, task, self._archives)
+        files = self._uploaded(order, task) if order.source is None else errand.fetch(order.source)
         try:
             made = engine.segment(files, folder=task.output.scratch(), order=order, progress=task.progress)
         except Exception as error:
             if is_out_of_memory(error):
                 raise _out_of_memory() from error
             raise
+        made = errand.deliver(made)
         _keep(made, order, task)
         task.result = _result(made.answer) | self._drift(made)
+
+    def _uploaded(self, order: Order, task: Task) -> tuple[Path, ...]:
+        token = task.job.input_folder
+        assert token is not None, "the service gives every job its files, or says where they are"
+        return tuple(self._inputs.folder(token) / file.name for file in order.files)
 
     def _drift(self, made: Segmentation) -> dict[str, JsonValue]:
         """Say where the case belongs in its model's stream, which is begun by the first one."""
@@ -102,6 +113,7 @@ def _result(answer: Answer) -> dict[str, JsonValue]:
         "outcome": answer.outcome,
         "verdict": answer.distribution.verdict,
         "problem": answer.problem,
+        "push": answer.push,
         "seconds": answer.manifest.timings,
     }
     plain: dict[str, JsonValue] = to_jsonable_python(said, inf_nan_mode="strings", fallback=str)

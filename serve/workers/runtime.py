@@ -9,6 +9,7 @@ from ..approximations import Approximations
 from ..backends.opening import Backend, PrecisionChoice  # noqa: TC001 - pydantic reads the annotations
 from ..bundle import Bundle
 from ..decode import read_in_child
+from ..dicom_options import DicomOptions
 from ..formats import Case
 from ..media import media_type
 from ..pipeline.segment import Segmenter
@@ -75,9 +76,7 @@ class BundleEngine:
         self, files: Sequence[Path], *, folder: Path, order: Order, progress: Progress
     ) -> Segmentation:
         """Write with the function that ``nnunet-losses predict`` uses: the bytes are the same."""
-        approximations = Approximations.of(order.options)
-        is_exact = approximations == Approximations()
-        predictor = self._predictor if is_exact else self._hurried(approximations)
+        predictor = self._predictor_for(order)
         case = Case(_CASE, tuple(files))
         progress("prepare", 0, 1)
         course = predictor.prepare(case, policies=predictor.policies.changed(order.options))
@@ -90,14 +89,21 @@ class BundleEngine:
         written = predictor.write(prediction, folder)
         more = {name: ResultFile(file, media_type(file.name)) for name, file in written.further.items()}
         more |= converter.write(prediction, written.answer, folder)
-        drift = self._drift(written.answer) if is_exact else None
+        drift = self._drift(written.answer) if predictor is self._predictor else None
         return Segmentation(written.answer, written.mask_file, more, drift)
 
-    def _hurried(self, approximations: Approximations) -> Predictor:
-        """The same networks with what a request gave up for speed; the answer says so."""
-        predictor = self._predictor
+    def _predictor_for(self, order: Order) -> Predictor:
+        """The same networks with what a request gave up for speed, or knows of the orientation."""
+        approximations = Approximations.of(order.options)
+        orientation = DicomOptions.of(order.options).orientation or self._predictor.orientation
+        if approximations == Approximations() and orientation == self._predictor.orientation:
+            return self._predictor
         return _predictor(
-            predictor.bundle, self._settings, approximations=approximations, networks=_networks(predictor)
+            self._predictor.bundle,
+            self._settings,
+            approximations=approximations,
+            networks=_networks(self._predictor),
+            orientation=orientation,
         )
 
     def _drift(self, answer: Answer) -> DriftScore | None:
@@ -115,6 +121,7 @@ def _predictor(
     *,
     approximations: Approximations = Approximations(),  # noqa: B008 - frozen
     networks: Sequence[TileNetwork] | None = None,
+    orientation: str | None = None,
 ) -> Predictor:
     return Predictor(
         bundle,
@@ -125,6 +132,7 @@ def _predictor(
         policies=Policies(settings.ood, settings.empty),
         read=read_in_child,
         networks=networks,
+        orientation=orientation,
     )
 
 

@@ -12,6 +12,7 @@ from .reports import merged
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..dicomweb import Archives
     from ..jobs.ground import Ground
     from ..jobs.worker import WorkerTiming
     from .engine import Opener
@@ -26,19 +27,26 @@ class Threads:
         openers: functions that open a model each, by label; called once for each worker.
         workers: how many jobs run at once.
         timing: seconds between things.
+        archives: that series are fetched from, and results stored in; none by default.
 
     Raises:
         ValueError: there is nothing to serve.
     """
 
     def __init__(
-        self, openers: Mapping[str, Opener], *, workers: int = 1, timing: WorkerTiming | None = None
+        self,
+        openers: Mapping[str, Opener],
+        *,
+        workers: int = 1,
+        timing: WorkerTiming | None = None,
+        archives: Archives | None = None,
     ) -> None:
         if not openers:
             raise ValueError("there is nothing to serve: expected at least one model")
         self._openers = openers
         self._number = workers
         self._timing = timing
+        self._archives = archives
         self._loops: list[WorkerLoop] = []
         self._threads: list[threading.Thread] = []
 
@@ -52,6 +60,7 @@ class Threads:
                 job_changed=changed,
                 models_changed=lambda: None,
                 timing=self._timing,
+                archives=self._archives,
             )
             self._loops.append(loop)
             self._threads.append(threading.Thread(target=loop.run, name=f"worker-{index}", daemon=True))

@@ -16,12 +16,13 @@ from ..event_stream import event_stream
 from ..intake import accept_job
 from ..job_schemas import JobManifest, JobStatus, job_url
 from ..job_service import JobService
+from ..names import download_name
 from ..openapi import EVENTS_REPLY, FILE_REPLY, SEGMENT_BODY, problems
 from ..preferences import idempotency_key, last_event_id, preferred_wait
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_STATUSES = (400, 404, 408, 413, 415, 422, 429, 500, 503, 507)
+_STATUSES = (400, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503, 507)
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     200: {"model": JobStatus, "description": "The job is finished: see `Prefer` and `Idempotency-Key`."},
     202: {"model": JobStatus, "description": "The job is accepted. `Location` is its address."},
@@ -44,6 +45,8 @@ async def submit(
     idempotency: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response:
     """Accept one case as a job, which ends as succeeded, failed or cancelled, whatever happens to the server.
+
+    The body brings the files, or says as JSON in which archive the series are; a worker fetches them then.
 
     With `Prefer: wait=10` the reply waits up to ten seconds for the end. The same `Idempotency-Key` with the
     same request gives the same job.
@@ -112,7 +115,7 @@ async def manifest(job: str, jobs: JobsDep, caller: CallerDep) -> JobManifest:
     artifacts = await run_sync(jobs.ground.queue.artifacts, found.id)
     path = await run_sync(_path, jobs, await _artifact(jobs, found, ANSWER))
     answer = Answer.model_validate_json(await run_sync(path.read_bytes))
-    return JobManifest.of(found, answer.manifest, artifacts=artifacts)
+    return JobManifest.of(found, answer, artifacts=artifacts)
 
 
 @router.get(
@@ -122,12 +125,11 @@ async def artifact(job: str, name: str, request: Request, jobs: JobsDep, caller:
     """A result file; parts of it by `Range`, 304 for who has it."""
     found = await _artifact(jobs, await jobs.look(job, caller=caller), name)
     tag = f'"{found.sha256}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": tag, "Cache-Control": "no-store"}  # an image of a patient: no browser keeps it
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     path = await run_sync(_path, jobs, found)
-    filename = f"{found.name}{path.name[path.name.find('.') :] if '.' in path.name else ''}"
-    return FileResponse(path, headers=headers, media_type=found.media_type, filename=filename)
+    return FileResponse(path, headers=headers, media_type=found.media_type, filename=download_name(found))
 
 
 async def _artifact(jobs: JobService, job: Job, name: str) -> Artifact:

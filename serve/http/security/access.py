@@ -26,7 +26,7 @@ RULES = (
     Rule(SAFE, r"/ui(/.*)?|/|/favicon\.ico", None),  # a page without data; it asks for a key itself
     Rule(SAFE, r"/openapi\.json|/v2", None),  # what the sources say
     Rule(SAFE, r"/metrics", Scope.METRICS),
-    Rule(SAFE, r"/v1/models(/.*)?|/v2/models(/.*)?", Scope.SEGMENT),
+    Rule(SAFE, r"/v1/models(/.*)?|/v2/models(/.*)?|/v1/archives", Scope.SEGMENT),
     Rule(None, r"/v1/(segment|jobs)(/.*)?", Scope.SEGMENT),
 )
 _PROBES = RULES[0].pattern

@@ -14,6 +14,7 @@ class Scope(StrEnum):
     """What a caller may do. ``admin`` includes the others."""
 
     SEGMENT = "segment"  # send images, read what became of them, see the models
+    ARCHIVES = "archives"  # have series fetched from archives, and results stored in them
     METRICS = "metrics"  # read /metrics
     ADMIN = "admin"  # change what is served
 

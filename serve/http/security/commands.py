@@ -29,6 +29,7 @@ class ScopeName(StrEnum):
     """What a key may allow."""
 
     SEGMENT = "segment"
+    ARCHIVES = "archives"
     METRICS = "metrics"
     ADMIN = "admin"
 

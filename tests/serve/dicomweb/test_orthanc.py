@@ -61,7 +61,7 @@ def test_what_is_not_there_and_what_is_not_taken(orthanc: str, tmp_path: Path) -
     archive = Archive(orthanc, Origins((orthanc,)))
     with pytest.raises(Refusal) as caught:
         archive.fetch_series("1.2.3", "1.2.4", tmp_path)
-    assert caught.value.code is Code.DICOMWEB_REFUSED
+    assert caught.value.code is Code.DICOMWEB_NOT_FOUND
     (tmp_path / "no.dcm").write_bytes(b"text")
     with pytest.raises(Refusal) as caught:
         archive.store([tmp_path / "no.dcm"])

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import uvicorn
 
-from nnunet_losses.serve.answer import Answer, LabelAnswer, Manifest, Outcome, Problem
+from nnunet_losses.serve.answer import Answer, Empty, LabelAnswer, Manifest, Outcome, Problem
+from nnunet_losses.serve.dicomweb import Archives
 from nnunet_losses.serve.http.app import create_app
+from nnunet_losses.serve.http.archive_settings import archive_list
 from nnunet_losses.serve.http.settings import Settings
 from nnunet_losses.serve.jobs.states import JobState
 from nnunet_losses.serve.schema import ModelDescription
-from nnunet_losses.serve.workers.engine import Segmentation
+from nnunet_losses.serve.workers.engine import ResultFile, Segmentation
 from nnunet_losses.serve.workers.threads import Threads
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class FakeEngine:
     sha256: str = "ab" * 32
     provider: str | None = "FakeProvider"
     outcome: Outcome = Outcome.SEGMENTED
+    empty: Empty | None = None
     rejects: Refusal | None = None
     received: list[dict[str, bytes]] = field(default_factory=list)
     orders: list[Any] = field(default_factory=list)
@@ -94,14 +97,14 @@ class FakeEngine:
 
     def segment(self, files: Any, *, folder: Path, order: Any, progress: Any) -> Segmentation:
         self.threads.add(threading.current_thread().name)
-        self.received.append({path.name: path.read_bytes() for path in files})
+        self.received.append({path.name: _content(path) for path in files})
         self.orders.append(order)
         self.act(files=files, folder=folder, progress=progress)
         if self.rejects is not None:
             return Segmentation(self.rejection(self.rejects), None)
         mask = folder / f"mask{self.description.file_ending}"
         mask.write_bytes(MASK)
-        return Segmentation(self.answer(), mask)
+        return Segmentation(self.answer(), mask, _objects(folder, order))
 
     def rejection(self, refusal: Refusal) -> Answer:
         problem = Problem(
@@ -120,7 +123,29 @@ class FakeEngine:
             input_sha256="00",
             versions={"nnunet-losses": "0"},
         )
-        return Answer(case="from the engine", outcome=self.outcome, labels=(label,), manifest=manifest)
+        return Answer(
+            case="from the engine",
+            outcome=self.outcome,
+            labels=(label,),
+            empty=self.empty,
+            manifest=manifest,
+        )
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes; of a series' folder, those of its files."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return b"".join(file.read_bytes() for file in files)
+
+
+def _objects(folder: Path, order: Any) -> dict[str, ResultFile]:
+    """The DICOM objects that were ordered, which say whose they are."""
+    made = {}
+    for kind in {"seg", "rtstruct"} & set(order.outputs):
+        path = folder / f"case.{kind}.dcm"
+        path.write_text(f"{kind} of {order.identity}")
+        made[kind] = ResultFile(path, "application/dicom")
+    return made
 
 
 class Service:
@@ -186,8 +211,10 @@ def serving(
     for index, engine in enumerate(engines):
         known = engine if isinstance(engine, dict) else {f"label-{index}": lambda engine=engine: engine}
         openers.update(known)
-    predictors = Threads(openers, workers=workers)
-    app = create_app(Settings(temporary_folder=folder, **settings), predictors=predictors)
+    known_settings = Settings(temporary_folder=folder, **settings)
+    archives = Archives(archive_list(known_settings), pauses=(0.01, 0.01))
+    predictors = Threads(openers, workers=workers, archives=archives)
+    app = create_app(known_settings, predictors=predictors)
     with running(app) as (url, server):
         service = Service(
             url, folder, [engine for engine in engines if isinstance(engine, FakeEngine)], server

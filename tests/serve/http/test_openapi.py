@@ -19,6 +19,7 @@ def test_it_is_valid_and_complete(service: Service) -> None:
     document = service.client.get("/openapi.json").json()
     OpenAPI.model_validate(document)
     assert {path: set(methods) for path, methods in document["paths"].items()} == {
+        "/v1/archives": {"get"},
         "/v1/models": {"get"},
         "/v1/models/{model}": {"get"},
         "/v1/models/{model}/reload": {"post"},

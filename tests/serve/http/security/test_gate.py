@@ -46,7 +46,7 @@ def guarded(keys_file: Path) -> Guarded:
 
 def test_without_keys_everybody_is_anonymous() -> None:
     answer = Guarded().ask("POST", "/v1/jobs").json()
-    assert answer == {"caller": "anonymous", "scopes": ["admin", "metrics", "segment"]}
+    assert answer == {"caller": "anonymous", "scopes": ["admin", "archives", "metrics", "segment"]}
 
 
 def test_a_key_is_asked_for_and_names_the_caller(guarded: Guarded) -> None:
