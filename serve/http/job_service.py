@@ -179,13 +179,13 @@ class JobService:
             headers={"Retry-After": str(seconds)},
         )
 
-    async def require_room(self, caller: str) -> None:
+    async def require_room(self, caller: str, key: str | None = None) -> None:
         """Turn a request away before its body is read, where it would be afterwards.
 
         Raises:
             JobRefusal: ``queue.full`` or ``queue.quota``.
         """
-        await run_sync(lambda: self.ground.queue.require_room(caller))
+        await run_sync(lambda: self.ground.queue.require_room(caller, key))
 
     async def submit(
         self, staging: Staging | None, order: Order, *, caller: str, key: str | None

@@ -49,8 +49,7 @@ def admit(connection: Connection, submission: Submission, *, limits: QueueLimits
 def _earlier_job(connection: Connection, submission: Submission) -> Job | None:
     if submission.idempotency_key is None:
         return None
-    same_key = JOBS.c.idempotency_key == submission.idempotency_key
-    job = find_job(connection, select(JOBS).where(JOBS.c.caller == submission.caller, same_key))
+    job = job_of_key(connection, submission.caller, submission.idempotency_key)
     if job is None or job.request_sha256 == submission.request_sha256:
         return job
     raise JobRefusal(
@@ -60,6 +59,12 @@ def _earlier_job(connection: Connection, submission: Submission) -> Job | None:
         observed=submission.request_sha256,
         expected=job.request_sha256,
     )
+
+
+def job_of_key(connection: Connection, caller: str, key: str) -> Job | None:
+    """Find the job that a caller's request with this idempotency key made."""
+    made = (JOBS.c.caller == caller, JOBS.c.idempotency_key == key)
+    return find_job(connection, select(JOBS).where(*made))
 
 
 def _check_parameters(submission: Submission, most: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from .admission import admit, check_room, close_gap, count_jobs, mean_run_seconds
+from .admission import admit, check_room, close_gap, count_jobs, job_of_key, mean_run_seconds
 from .errors import JobCode, JobRefusal
 from .ledger import append_event, change_job, get_job, move, read_events
 from .limits import QueueLimits
@@ -58,14 +58,21 @@ class JobQueue:
             now = self._database.now(connection)
             return admit(connection, submission, limits=self._limits, now=now)
 
-    def require_room(self, caller: str) -> None:
+    def require_room(self, caller: str, key: str | None = None) -> None:
         """Refuse now what ``submit`` would refuse now; it may be otherwise a moment later.
+
+        A request that made its job before needs no room: its client only did not hear of it.
+
+        Args:
+            caller: who asks.
+            key: the request's idempotency key.
 
         Raises:
             JobRefusal: ``queue.full`` or ``queue.quota``.
         """
         with self._database.reading() as connection:
-            check_room(connection, caller, self._limits)
+            if key is None or job_of_key(connection, caller, key) is None:
+                check_room(connection, caller, self._limits)
 
     def get(self, job_id: str) -> Job:
         """Look at a job.

@@ -75,6 +75,15 @@ def test_repeated_request_is_answered_by_a_full_queue(queue: JobQueue) -> None:
     assert submit(queue, "c0", idempotency_key="k") == first
 
 
+def test_room_is_not_asked_of_who_has_a_job_already(queue: JobQueue) -> None:
+    for number in range(LIMITS.max_per_caller):
+        queue.submit(submission(idempotency_key=f"k{number}"))
+    queue.require_room("ann", "k0")
+    for key in (None, "another"):
+        with refused(JobCode.QUEUE_QUOTA):
+            queue.require_room("ann", key)
+
+
 def test_full_queue(queue: JobQueue) -> None:
     for index in range(LIMITS.max_queued):
         submit(queue, f"c{index}")
