@@ -68,13 +68,17 @@ class Database:
         def prepare(connection: sqlite3.Connection, _record: Any) -> None:
             connection.isolation_level = None  # transactions begin where this module says so
             _use_write_ahead_log(connection, patience=self._patience)
-            connection.execute("PRAGMA synchronous=FULL")  # a commit survives a power cut
             connection.execute("PRAGMA foreign_keys=ON")
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            writes = connection.get_execution_options().get("writes", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            options = connection.get_execution_options()
+            if not options.get("writes", False):
+                connection.exec_driver_sql("BEGIN")
+                return
+            # FULL: a commit survives a power cut. NORMAL: it survives all that may befall this process.
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options['durable'] else 'NORMAL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
 
@@ -92,14 +96,22 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Open the one transaction that writes; commit it at the end, undo it upon an exception."""
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Open the one transaction that writes; commit it at the end, undo it upon an exception.
+
+        Args:
+            durable: whether the commit must survive a power cut, for which the disk is waited for. What is
+                not durable (how far a running job is) survives the death of every process, and is never
+                undone alone: what is committed later, and survives, brings it along.
+        """
         with (
             _translated(),
-            self._engine.connect().execution_options(writes=True) as connection,
+            self._engine.connect().execution_options(writes=True, durable=durable) as connection,
             connection.begin(),
         ):
             if not self._is_sqlite:
+                if not durable:
+                    connection.execute(text("SET LOCAL synchronous_commit TO off"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
 
