@@ -53,24 +53,11 @@ async def accept_job(
         starlette.requests.ClientDisconnect: the client went away.
     """
     jobs.catalogue.require_any_ready()
-<<<<<<< /tmp/tmpmgx69m_g/a/serve/http/intake.py
-    await jobs.require_room(caller)
+    await jobs.require_room(caller, key)
     if is_archive_request(request):
         admission = await _accept_series(request, jobs, settings, caller=caller, key=key)
     else:
         admission = await _accept_files(request, jobs, settings, caller=caller, key=key)
-=======
-    await jobs.require_room(caller, key)
-    with jobs.admission() as staging:
-        upload = await receive_upload(request, staging.folder, settings)
-        _check_approximations(upload, settings)
-        catalogue = jobs.catalogue
-        model = catalogue.choose(upload.fields.get("model"))
-        catalogue.require_ready(model)
-        note(request, model=model.key)
-        order = await run_sync(_order, staging, upload, model)
-        admission = await jobs.submit(staging, order, caller=caller, key=key)
->>>>>>> /work/dev/fresh7/ed/idem/b/serve/http/intake.py
     note(request, job=admission.job.id)
     return admission
 
