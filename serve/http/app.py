@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -74,7 +75,8 @@ def create_app(
     )
     app.state.settings = settings
     app.state.jobs = JobService(settings, predictors or _predictors(settings, engines))
-    guard(app, settings, telemetry=_telemetry(settings))
+    app.state.telemetry = _telemetry(settings)
+    guard(app, settings, telemetry=app.state.telemetry)
     app.state.metrics.registry.register(ServiceCollector(ServiceView(app.state.jobs)))
     add_handlers(app)
     for routes in (health, models, archives, segment, jobs, page):
@@ -121,3 +123,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: JobService = app.state.jobs
     async with service.running():
         yield
+    if app.state.telemetry is not None:
+        await run_sync(app.state.telemetry.close)

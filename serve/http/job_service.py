@@ -24,6 +24,7 @@ from .changes import Changes
 from .data_folder import data_folder
 from .job_schemas import JobStatus
 from .logs import log_event
+from .observability.tracing import TRACE
 from .problems import ServiceCode, ServiceProblem, stopping
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class JobService:
         self._ground: Ground | None = None
         self._uploads = 0
         self._dropping: set[asyncio.Task[None]] = set()
-        self.is_draining = False
+        self._is_draining = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,7 +80,7 @@ class JobService:
                 yield
             finally:
                 keeper.cancel()
-                self.is_draining = True
+                self._is_draining = True
                 await run_sync(lambda: self._predictors.stop(grace=0))
                 await asyncio.gather(*self._dropping, return_exceptions=True)
                 self._changes.close()
@@ -87,9 +88,14 @@ class JobService:
 
     def drain(self) -> None:
         """Take no more jobs, and wait until running ones are done or the grace is over. From a thread."""
-        self.is_draining = True
+        self._is_draining = True
         log_event("service.draining", grace=self._settings.shutdown_timeout)
         self._predictors.stop(grace=self._settings.shutdown_timeout)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no more jobs are taken: this server ends, or whoever owns the workers ends them."""
+        return self._is_draining or self._predictors.is_stopping()
 
     @property
     def ground(self) -> Ground:
@@ -197,12 +203,14 @@ class JobService:
         Raises:
             JobRefusal: the queue is full, the caller has too many jobs, the key was used otherwise.
         """
+        trace = TRACE.get()
         submission = Submission(
             caller=caller,
             request_sha256=_digest(order),
             parameters=order.model_dump(mode="json"),
             input_folder=None if staging is None else staging.token,
             idempotency_key=key,
+            traceparent=None if trace is None else trace.header,
         )
         if self.is_draining:
             raise self.stopping()

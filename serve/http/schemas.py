@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from nnunet_losses.serve.jobs.drift import DriftState
 from nnunet_losses.serve.schema import Label, Normalization, Parity
@@ -137,7 +137,7 @@ class Ready(BaseModel):
     """Every model has passed its self-test."""
 
     ready: bool = True
-    models: tuple[ModelProgress, ...]
+    models: tuple[ModelProgress, ...] = Field(description="None are named where callers must have a key.")
 
 
 class ModelReady(BaseModel):

@@ -76,7 +76,7 @@ class LeaseDesk:
         Raises:
             JobRefusal: ``lease.lost``.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             job = _held_job(connection, lease)
             now = self._database.now(connection)
             change_job(connection, job.id, lease_expires=now + self.limits.lease_seconds)

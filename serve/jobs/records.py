@@ -54,6 +54,16 @@ IdempotencyKey = Annotated[
 ]
 
 
+TraceParent = Annotated[
+    str,
+    _matching(
+        r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
+        expected="a traceparent",
+        remedy="See https://www.w3.org/TR/trace-context/.",
+    ),
+]
+
+
 class Submission(Frozen):
     """What a client asks for.
 
@@ -63,6 +73,7 @@ class Submission(Frozen):
         parameters: what the worker needs besides files. Names of patients do not belong here.
         input_folder: token of the published folder that holds the input files.
         idempotency_key: the client's name for this request, so that sending it twice makes one job.
+        traceparent: of the request, so that the job's spans belong to its trace.
 
     Example:
         >>> Submission(caller="ward 3", request_sha256="0" * 64)  # doctest: +ELLIPSIS
@@ -78,6 +89,7 @@ class Submission(Frozen):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     input_folder: Token | None = None
     idempotency_key: IdempotencyKey | None = None
+    traceparent: TraceParent | None = None
 
 
 class Progress(Frozen):
@@ -108,6 +120,7 @@ class Job(Frozen):
     parameters: dict[str, JsonValue]
     input_folder: str | None
     idempotency_key: str | None
+    traceparent: str | None
     created: float
     started: float | None  # of the last attempt
     finished: float | None

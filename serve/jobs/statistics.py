@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from .drift import observe
 from .states import JobState
 from .tables import STATISTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -34,7 +35,10 @@ class Statistic(NamedTuple):
 
     name: str
     labels: Mapping[str, str]
-    value: float
+    value: float = 1.0
+
+
+_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def count_end(connection: Connection, job: Job, state: JobState, values: Mapping[str, Any]) -> None:
@@ -48,37 +52,45 @@ def count_end(connection: Connection, job: Job, state: JobState, values: Mapping
             ``outcome``, ``verdict``, ``problem``, ``seconds`` by stage, and ``drift`` with its ``stream`` and
             ``score``, as far as they are known.
     """
-    model = _word(job.parameters.get("model"))
-    add(connection, ENDS, {"model": model, "state": state.value})
-    if state is JobState.FAILED:
-        code = _word((values.get("failure") or {}).get("code"))
-        add(connection, FAILURES, {"model": model, "code": code})
-    result = values.get("result") or {}
-    if state is not JobState.SUCCEEDED or not result:
-        return
-    add(connection, OUTCOMES, {"model": model, "outcome": _word(result.get("outcome"))})
-    add(connection, VERDICTS, {"model": model, "verdict": _word(result.get("verdict"))})
-    if result.get("problem"):
-        add(connection, REJECTIONS, {"model": model, "code": _word(result["problem"].get("code"))})
-    for stage, seconds in (result.get("seconds") or {}).items():
-        _count_seconds(connection, float(seconds), {"model": model, "stage": _word(stage)})
-    if result.get("drift"):
+    result = values.get("result") if state is JobState.SUCCEEDED else None
+    add(connection, _amounts(_word(job.parameters.get("model")), state, values, result or {}))
+    if result and result.get("drift"):
         observe(connection, result["drift"]["stream"], float(result["drift"]["score"]))
 
 
-def _count_seconds(connection: Connection, seconds: float, labels: dict[str, str]) -> None:
+def _amounts(
+    model: str, state: JobState, values: Mapping[str, Any], result: Mapping[str, Any]
+) -> Iterator[Statistic]:
+    """By how much the end of one job raises which counts."""
+    yield Statistic(ENDS, {"model": model, "state": state.value})
+    if state is JobState.FAILED:
+        code = _word((values.get("failure") or {}).get("code"))
+        yield Statistic(FAILURES, {"model": model, "code": code})
+    if not result:
+        return
+    yield Statistic(OUTCOMES, {"model": model, "outcome": _word(result.get("outcome"))})
+    yield Statistic(VERDICTS, {"model": model, "verdict": _word(result.get("verdict"))})
+    if result.get("problem"):
+        yield Statistic(REJECTIONS, {"model": model, "code": _word(result["problem"].get("code"))})
+    for stage, seconds in (result.get("seconds") or {}).items():
+        yield from _of_stage(float(seconds), {"model": model, "stage": _word(stage)})
+
+
+def _of_stage(seconds: float, labels: dict[str, str]) -> Iterator[Statistic]:
     bound = next((str(bound) for bound in BOUNDS if seconds <= bound), BEYOND)
-    add(connection, STAGE_BUCKETS, labels | {"bound": bound})
-    add(connection, STAGE_SUM, labels, seconds)
+    yield Statistic(STAGE_BUCKETS, labels | {"bound": bound})
+    yield Statistic(STAGE_SUM, labels, seconds)
 
 
-def add(connection: Connection, name: str, labels: Mapping[str, str], amount: float = 1.0) -> None:
-    """Raise one count. Writers follow each other, so that looking first is safe."""
-    key = json.dumps(labels, sort_keys=True)
-    here = (STATISTICS.c.name == name) & (STATISTICS.c.labels == key)
-    change = update(STATISTICS).where(here).values(value=STATISTICS.c.value + amount)
-    if connection.execute(change).rowcount == 0:
-        connection.execute(insert(STATISTICS).values(name=name, labels=key, value=amount))
+def add(connection: Connection, amounts: Iterable[Statistic]) -> None:
+    """Raise counts, all by one statement: the end of each job waits for it."""
+    rows = [
+        {"name": amount.name, "labels": json.dumps(amount.labels, sort_keys=True), "value": amount.value}
+        for amount in amounts
+    ]
+    new = _INSERTS[connection.dialect.name](STATISTICS)
+    raised = {"value": STATISTICS.c.value + new.excluded.value}
+    connection.execute(new.on_conflict_do_update(index_elements=["name", "labels"], set_=raised), rows)
 
 
 def read_statistics(connection: Connection) -> tuple[Statistic, ...]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Raised by every change below: a program never works on tables that it does not know.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 METADATA = MetaData()
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in its own integer
 
@@ -49,6 +49,7 @@ JOBS = Table(
     Column("parameters", JSON, nullable=False),
     Column("input_folder", String(32)),
     Column("idempotency_key", String(255)),
+    Column("traceparent", String(55)),
     Column("created", Double, nullable=False),
     Column("started", Double),
     Column("finished", Double),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging.config
 import os
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from ..jobs.ledger import new_token
 from ..logs import log_event, logging_configuration
 from ..schema import Frozen
 from ..workers.host import failure_of
-from ..workers.loop import WorkerLoop
-from ..workers.process import OpenBundle, open_bundle
+from ..workers.loop import Listeners, WorkerLoop
+from ..workers.overseer import LOOK, Overseer
+from ..workers.process import OpenBundle, open_bundle, open_spans
 from ..workers.reports import ModelFailure, ModelReport  # noqa: TC001 - pydantic reads the annotations
 
 if TYPE_CHECKING:
@@ -66,17 +68,26 @@ class PredictorActor:
         self._prepared: set[str] = set()  # models of which a new bundle is open
         self._ground = Ground.open(plan.folder, url=plan.database_url, limits=plan.limits)
         self._take_back()
+        self._overseer = Overseer(self._ground.desk, end=partial(os._exit, 1), changed=lambda _: None)
+        self._spans = open_spans(plan)
         self._loop = WorkerLoop(
             {bundle.label: self._opener(bundle.path) for bundle in accepted.apply(plan.bundles)},
             self._ground,
             name=plan.name,
-            job_changed=lambda _: None,  # the ingress looks into the database
-            models_changed=lambda: None,  # and asks for reports
+            # the ingress looks into the database, and asks for reports
+            listeners=Listeners(lease=self._overseer.heard, spans=self._spans),
             timing=plan.timing,
             archives=Archives(plan.archives),
         )
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._oversee, name="oversee", daemon=True).start()
+
+    def _oversee(self) -> None:
+        """End this process if its job is stuck in native code that lets other threads run."""
+        while True:
+            time.sleep(LOOK)
+            self._overseer.look()
 
     def _opener(self, path: Path) -> Opener:
         return partial(self._opened, path, self._plan)
@@ -114,6 +125,8 @@ class PredictorActor:
         self._loop.drain(grace=grace)
         if self._loop.claims:  # otherwise it opens models and has no job
             self._thread.join(grace + LAST_WORDS)
+        if self._spans is not None:
+            self._spans.close()
 
     def prepare(self, key: str, path: Path) -> ModelFailure | None:
         """Open and test a new bundle beside the old one; say why it cannot be served."""

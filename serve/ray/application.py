@@ -20,11 +20,13 @@ from nnunet_losses.serve.http.worker_plans import worker_plans
 
 from ..jobs.ground import Ground
 from ..jobs.ledger import new_token
+from ..workers.overseer import GRACE
 from ..workers.process import OpenBundle, open_bundle
 from .accepted import AcceptedBundles
 from .actor import LAST_WORDS, PredictorActor
 from .cluster import Cluster
 from .loopback import stay_on_loopback
+from .notice import StoppingNotice
 from .proxy import OneRequestId
 from .settings import ClusterSettings
 
@@ -64,6 +66,7 @@ def run(settings: Settings, *, started: Callable[[str], None], opened: OpenBundl
         ):
             started(url)
             ending.wait()
+            predictors.stopping.post()  # from now on nobody takes jobs
             predictors.drain(grace=settings.shutdown_timeout)
 
 
@@ -110,6 +113,7 @@ class _Predictors:
 
     actors: tuple[Any, ...]
     cluster: Callable[[], Cluster]
+    stopping: StoppingNotice
 
     def drain(self, *, grace: float) -> None:
         """Let running jobs end within so many seconds, or give them back; new ones wait in the queue."""
@@ -127,7 +131,7 @@ def _predictors(
     secret = settings.database_url
     url = None if secret is None else secret.get_secret_value()
     Ground.open(folder, url=url, limits=plans[0].limits).close()  # makes the tables, before all others come
-    accepted = AcceptedBundles(folder, deployment)
+    accepted, stopping = AcceptedBundles(folder, deployment), StoppingNotice(folder, deployment)
     names = [f"predictor-{index}-{deployment}" for index in range(len(plans))]
     own = [plan.model_copy(update={"folder": folder, "database_url": url}) for plan in plans]
     options = _options(plans[0], cluster)
@@ -137,13 +141,22 @@ def _predictors(
         .remote(plan.model_copy(update={"name": name}), accepted, opened=opened)
         for plan, name in zip(own, names, strict=True)
     )
-    view = partial(Cluster, tuple(names), namespace=NAME, bundles=plans[0].bundles, accepted=accepted)
+    view = partial(
+        Cluster,
+        tuple(names),
+        namespace=NAME,
+        bundles=plans[0].bundles,
+        accepted=accepted,
+        stopping=stopping,
+        patience=plans[0].limits.lease_seconds + GRACE,
+    )
     try:
-        yield _Predictors(actors, view)
+        yield _Predictors(actors, view, stopping)
     finally:
         for actor in actors:
             ray.kill(actor)
         accepted.remove()
+        stopping.remove()
 
 
 def _options(plan: WorkerPlan, cluster: ClusterSettings) -> dict[str, Any]:

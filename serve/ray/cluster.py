@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from ..errors import Code, Refusal
+from ..logs import log_event
 from ..workers.child import refusal_of
 from ..workers.reports import ModelFailure, ModelReport, merged, version_of
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from ..workers.predictors import Changed
     from .accepted import AcceptedBundles
     from .actor import PredictorReport
+    from .notice import StoppingNotice
 
 LOOK = 0.5  # seconds between two reports
 SILENCE = 5.0  # seconds without a report after which a predictor does not count
@@ -35,6 +40,8 @@ class Cluster:
         namespace: where Ray knows these names.
         bundles: what they serve.
         accepted: where reloads are noted.
+        stopping: says when the command that started the actors ends them.
+        patience: seconds of silence after which a predictor that has answered before counts as stuck.
     """
 
     def __init__(
@@ -44,10 +51,13 @@ class Cluster:
         namespace: str,
         bundles: tuple[Served, ...],
         accepted: AcceptedBundles,
+        stopping: StoppingNotice,
+        patience: float,
     ) -> None:
-        self._members = [_Member(name, namespace) for name in names]
+        self._members = [_Member(name, namespace, patience=patience) for name in names]
         self._bundles = bundles
         self._accepted = accepted
+        self._stopping = stopping
         self._reloading = threading.Lock()
 
     def start(self, ground: Ground, changed: Changed) -> None:  # noqa: ARG002 - the database tells both
@@ -72,6 +82,10 @@ class Cluster:
     def capacity(self) -> int:
         """See ``Predictors``."""
         return sum(member.claims for member in self._members)
+
+    def is_stopping(self) -> bool:
+        """See ``Predictors``."""
+        return self._stopping.is_posted
 
     def restarts(self) -> int:
         """See ``Predictors``."""
@@ -113,11 +127,17 @@ class Cluster:
 
 
 class _Member:
-    """One actor as seen from here, by a thread that asks it for reports."""
+    """One actor as seen from here, by a thread that asks it for reports.
 
-    def __init__(self, name: str, namespace: str) -> None:
+    An actor that has answered and is silent for longer than a lease is stuck in code that lets no other
+    thread run, or was stopped: its job is another's by then, and Ray is told to start it again.
+    """
+
+    def __init__(self, name: str, namespace: str, *, patience: float) -> None:
         self._name = name
         self._namespace = namespace
+        self._patience = patience
+        self._heard = 0.0  # when it answered last; 0: not since it was started
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
         self._asked: Any = None  # what was not answered yet
@@ -151,8 +171,20 @@ class _Member:
         while not self._leaving.is_set():
             self._report = self._ask()
             if self._report is not None:
+                self._heard = time.monotonic()
                 self._count(self._report.incarnation)
+            elif self._heard and self._asked is not None:
+                self._judge_silence(time.monotonic() - self._heard)
             self._leaving.wait(LOOK)
+
+    def _judge_silence(self, seconds: float) -> None:
+        """End a process that was heard of once; one that is only being started is left alone."""
+        if seconds <= self._patience:
+            return
+        log_event("worker.stuck", level=logging.ERROR, worker=self._name)
+        with suppress(RayError, ValueError):
+            ray.kill(self.handle, no_restart=False)
+        self._heard, self._asked = 0.0, None
 
     def _ask(self) -> PredictorReport | None:
         """Ask at most one thing at a time: calls to an actor that is being started wait for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..jobs.leases import LeaseDesk
@@ -17,7 +18,29 @@ if TYPE_CHECKING:
     from ..jobs.ground import Ground
     from ..jobs.records import Claim, Job, Lease, Progress
     from .engine import Opener
+    from .job_spans import JobSpans
     from .predictors import Changed
+
+
+def _nobody(*_: object) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told of what a worker does; from the worker's threads.
+
+    Attributes:
+        job: told of jobs that move on.
+        models: told when ``host.reports()`` says something new.
+        lease: told which job is run, and None when none is.
+        spans: where spans of jobs go; None for nowhere.
+    """
+
+    job: Changed = _nobody
+    models: Callable[[], None] = _nobody
+    lease: Callable[[Lease | None], None] = _nobody
+    spans: JobSpans | None = None
 
 
 class WorkerLoop:
@@ -27,11 +50,9 @@ class WorkerLoop:
         openers: functions that open a model each, by label.
         ground: database and folders.
         name: of this worker alone, among all that ever were.
-        job_changed: told of jobs that move on.
-        models_changed: told when ``host.reports()`` says something new.
+        listeners: who is told of what it does.
         timing: seconds between things.
         archives: that series are fetched from, and results stored in; none by default.
-        lease_changed: told which job is run, and None when none is.
     """
 
     def __init__(
@@ -40,18 +61,16 @@ class WorkerLoop:
         ground: Ground,
         *,
         name: str,
-        job_changed: Changed,
-        models_changed: Callable[[], None],
+        listeners: Listeners = Listeners(),
         timing: WorkerTiming | None = None,
         archives: Archives | None = None,
     ) -> None:
-        lease_changed: Callable[[Lease | None], None] = lambda _: None,
-        self.host = ModelHost(openers, changed=models_changed)
+        self.host = ModelHost(openers, changed=listeners.models)
         self.claims = False
-        self._models_changed = models_changed
+        self._models_changed = listeners.models
         self._wanted = threading.Event()
         self._worker = Worker(
-            AnnouncingDesk(ground, job_changed, held=lease_changed),
+            AnnouncingDesk(ground, listeners),
             ground.artifacts,
             JobRunner(self.host, ground.inputs, ground.database, archives),
             name=name,
@@ -87,31 +106,34 @@ class WorkerLoop:
 class AnnouncingDesk(LeaseDesk):
     """Tells of everything that it wrote, so that nobody has to ask the database all the time."""
 
-    def __init__(self, ground: Ground, changed: Changed, *, held: Callable[[Lease | None], None]) -> None:
+    def __init__(self, ground: Ground, listeners: Listeners) -> None:
         super().__init__(ground.database, ground.limits)
-        self._tell = changed
+        self._tell = listeners.job
+        self._tell_held = listeners.lease
+        self._spans = listeners.spans
+        self._held: Lease | None = None
 
     def claim(self, worker: str) -> Claim | None:
-        """See ``LeaseDesk``."""
-        self._tell_held = held
-        self._held: Lease | None = None
+        """See ``LeaseDesk``. Who claims has no job any more."""
+        self._hold(None)
         claim = super().claim(worker)
         if claim is not None:
+            self._hold(claim.lease)
             self._tell(claim.job.id)
         return claim
 
-    def heartbeat(self, lease: Lease, progress: Progress | None = None) -> Job:
-            self._hold(claim.lease)
-        """See ``LeaseDesk``. Who claims has no job any more."""
-        self._hold(None)
-        job = super().heartbeat(lease, progress)
     def _hold(self, lease: Lease | None) -> None:
         if lease != self._held:
             self._held = lease
             self._tell_held(lease)
 
+    def heartbeat(self, lease: Lease, progress: Progress | None = None) -> Job:
+        """See ``LeaseDesk``."""
+        job = super().heartbeat(lease, progress)
         if progress is not None:
             self._tell(job.id)
+            if self._spans is not None:
+                self._spans.moved(job)
         return job
 
     def succeed(self, lease: Lease, *args: Any, **kwargs: Any) -> Job:
@@ -128,4 +150,6 @@ class AnnouncingDesk(LeaseDesk):
 
     def _told(self, job: Job) -> Job:
         self._tell(job.id)
+        if self._spans is not None:
+            self._spans.ended(job)
         return job

@@ -38,6 +38,7 @@ class WorkerPlan(Frozen):
         archives: that series are fetched from, and results stored in.
         timing: seconds between things.
         grace: seconds for the running job after SIGTERM.
+        telemetry: whether spans of jobs are exported.
     """
 
     name: str = ""
@@ -50,6 +51,7 @@ class WorkerPlan(Frozen):
     archives: ArchiveList = ArchiveList()
     timing: WorkerTiming = WorkerTiming()
     grace: float = 30.0
+    telemetry: bool = False
 
 
 def served(bundles: tuple[Path, ...]) -> tuple[Served, ...]:

@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..dicomweb import Archives
 from ..errors import Refusal
-from ..jobs.ground import Ground
 from ..jobs.errors import JobRefusal
+from ..jobs.ground import Ground
 from ..logs import log_event, logging_configuration
 from .channel import Channel
 from .host import failure_of
-from .loop import WorkerLoop
+from .loop import Listeners, WorkerLoop
 from .plan import WorkerPlan
 from .runtime import BundleEngine
 
 if TYPE_CHECKING:
-    from .engine import Engine
     from ..jobs.records import Lease
+    from .engine import Engine
+    from .job_spans import JobSpans
 
 LAST_WORDS = 10.0  # seconds for a job to be given back after the server died
 
@@ -42,6 +43,15 @@ OpenBundle = Callable[[Path, WorkerPlan], "Engine"]
 def open_bundle(path: Path, plan: WorkerPlan) -> Engine:
     """Open a bundle as the plan says."""
     return BundleEngine.open(path, plan.engine)
+
+
+def open_spans(plan: WorkerPlan) -> JobSpans | None:
+    """Where spans of jobs go, if the operator wants them."""
+    if not plan.telemetry:
+        return None
+    from .job_spans import JobSpans  # noqa: PLC0415 - an extra that few install
+
+    return JobSpans()
 
 
 def main(descriptor: int, *, opened: OpenBundle = open_bundle) -> None:
@@ -61,15 +71,14 @@ class _Process:
         self._channel = channel
         self._opened = opened
         self._ground = Ground.open(plan.folder, url=plan.database_url, limits=plan.limits)
+        self._spans = open_spans(plan)
         self._loop = WorkerLoop(
             {bundle.label: partial(opened, bundle.path, plan) for bundle in plan.bundles},
             self._ground,
             name=plan.name,
-            job_changed=self._tell_job,
-            models_changed=self._tell_models,
+            listeners=Listeners(self._tell_job, self._tell_models, self._tell_lease, self._spans),
             timing=plan.timing,
             archives=Archives(plan.archives),
-            lease_changed=self._tell_lease,
         )
 
     def run(self) -> None:
@@ -78,6 +87,8 @@ class _Process:
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         self._tell_models()
         self._loop.run()
+        if self._spans is not None:
+            self._spans.close()
         self._ground.close()
 
     def _tell_job(self, job_id: str) -> None:
@@ -87,11 +98,11 @@ class _Process:
         models = [report.model_dump(mode="json") for report in self._loop.host.reports()]
         self._channel.send({"say": "models", "models": models, "claims": self._loop.claims})
 
-    def _listen(self) -> None:
-        for message in self._channel.messages():
     def _tell_lease(self, lease: Lease | None) -> None:
         self._channel.send({"say": "lease", "lease": None if lease is None else lease.model_dump()})
 
+    def _listen(self) -> None:
+        for message in self._channel.messages():
             self._obey(message)
         log_event("worker.orphaned", level=logging.WARNING, worker=self._plan.name)
         self._loop.drain(grace=0)
@@ -124,8 +135,6 @@ class _Process:
             log_event("model.not_replaced", error=None if known else error, model=key, code=failure["code"])
         self._channel.send({"say": "replaced", "ticket": message["ticket"], "failure": failure})
 
-
-if __name__ == "__main__":
     def _commit(self, key: str) -> None:
         """Answer with what was prepared; or end, for the next process opens the bundle that is accepted."""
         try:
@@ -135,4 +144,6 @@ if __name__ == "__main__":
         if not was_prepared:  # started since then, perhaps with the old bundle
             self._loop.drain(grace=math.inf)
 
+
+if __name__ == "__main__":
     main(int(sys.argv[1]))

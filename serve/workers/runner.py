@@ -103,7 +103,9 @@ def _keep(made: Segmentation, order: Order, task: Task) -> None:
 
 
 def _move(task: Task, kind: str, path: Path, kind_of_media: str) -> None:
-    suffix = "".join(path.suffixes[-2:]).lower()
+    """Keep a file under its kind; of its own name only the format's ending."""
+    endings = path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]
+    suffix = "".join(endings).lower()
     path.rename(task.output.add(kind, media_type=kind_of_media, suffix=suffix))
 
 

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..jobs.ledger import new_token
-from .loop import WorkerLoop
+from .loop import Listeners, WorkerLoop
 from .reports import merged
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..jobs.ground import Ground
     from ..jobs.worker import WorkerTiming
     from .engine import Opener
+    from .job_spans import JobSpans
     from .predictors import Changed
     from .reports import ModelReport
 
@@ -27,6 +28,7 @@ class Threads:
         openers: functions that open a model each, by label; called once for each worker.
         workers: how many jobs run at once.
         timing: seconds between things.
+        spans: where spans of jobs go; None for nowhere.
         archives: that series are fetched from, and results stored in; none by default.
 
     Raises:
@@ -39,6 +41,7 @@ class Threads:
         *,
         workers: int = 1,
         timing: WorkerTiming | None = None,
+        spans: JobSpans | None = None,
         archives: Archives | None = None,
     ) -> None:
         if not openers:
@@ -46,6 +49,7 @@ class Threads:
         self._openers = openers
         self._number = workers
         self._timing = timing
+        self._spans = spans
         self._archives = archives
         self._loops: list[WorkerLoop] = []
         self._threads: list[threading.Thread] = []
@@ -57,8 +61,7 @@ class Threads:
                 self._openers,
                 ground,
                 name=f"thread-{index}-{new_token()[:8]}",
-                job_changed=changed,
-                models_changed=lambda: None,
+                listeners=Listeners(changed, spans=self._spans),
                 timing=self._timing,
                 archives=self._archives,
             )
@@ -80,6 +83,10 @@ class Threads:
         """See ``Predictors``."""
         return sum(loop.claims for loop in self._loops)
 
+    def is_stopping(self) -> bool:
+        """The server owns them, and knows."""
+        return False
+
     def restarts(self) -> int:
         """Threads do not die alone."""
         return 0
@@ -89,10 +96,6 @@ class Threads:
         for loop in self._loops:
             try:
                 loop.host.prepare(key)
-    def is_stopping(self) -> bool:
-        """The server owns them, and knows."""
-        return False
-
             except Exception:
                 for other in self._loops:
                     other.host.abort(key)

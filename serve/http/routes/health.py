@@ -32,14 +32,18 @@ async def live() -> Live:
 @router.get("/v2/health/ready", responses=problems(503))
 @router.get("/readyz", include_in_schema=False)
 async def ready(jobs: JobsDep, settings: SettingsDep) -> Ready:
-    """200 once every model has passed its self-test and a worker is there; else 503 with each state."""
-    states = tuple(ModelProgress.of(model) for model in jobs.catalogue)
+    """200 once every model has passed its self-test and a worker is there; else 503 with each state.
+
+    Probes need no key. Where everybody else does, models are named to none: /v1/models has their states.
+    """
+    told = () if settings.is_authenticated else jobs.catalogue
+    states = tuple(ModelProgress.of(model) for model in told)
     if jobs.is_ready:
         return Ready(models=states)
     raise ServiceProblem(
         ServiceCode.SERVICE_NOT_READY,
         "The server is being stopped." if jobs.is_draining else "Not every model is ready, or no worker is.",
-        remedy="Wait where `state` is loading or testing; see `failure` where it is failed.",
+        remedy="See /v1/models: wait where `state` is loading or testing; see `failure` where it is failed.",
         headers={"Retry-After": str(settings.retry_after)},
         ready=False,
         models=[state.model_dump(mode="json") for state in states],

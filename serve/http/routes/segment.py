@@ -18,6 +18,7 @@ from ..handlers import JobFailed, Rejection, note
 from ..intake import accept_job
 from ..job_service import JobService
 from ..multipart import MultipartReply, Part
+from ..names import download_name
 from ..openapi import SEGMENT_BODY, SEGMENT_REPLY, problems
 from ..patience import awaited
 
@@ -83,5 +84,4 @@ def _json(answer: Answer) -> bytes:
 
 def _file_part(jobs: JobService, artifact: Artifact) -> Part:
     """A mask or a map: the part is named after its kind."""
-    name = f"{artifact.name}{artifact.file[artifact.file.find('.') :]}"
-    return Part(artifact.name, name, artifact.media_type, _content(jobs, artifact))
+    return Part(artifact.name, download_name(artifact), artifact.media_type, _content(jobs, artifact))
