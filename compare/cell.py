@@ -102,7 +102,7 @@ class _Run:
         made = None
         judged = []
         for images in self.prepared.sets_of(self.cell.fold):
-            write_progress(self.folder, f"predicting {images.role.value}", epoch=1, epochs=1)
+            self._stage(f"predicting {images.role.value}")
             target = self.folder / "masks" / images.role.value
             if made is None:
                 made = predictor(model, self.cell.fold, device=self.device, mirroring=self.settings.mirroring)
@@ -129,6 +129,12 @@ class _Run:
             ),
             sets=judged,
         )
+
+    def _stage(self, stage: str) -> None:
+        """Say what comes after the training; its pace still tells how long the other cells will take."""
+        before, epochs = read_progress(self.folder), self.settings.epochs
+        seconds = before.seconds if before else 0.0
+        write_progress(self.folder, stage, epoch=epochs, epochs=epochs, seconds=seconds)
 
     def _tell(self, news: dict[str, Any]) -> None:
         before = read_progress(self.folder)
