@@ -10,7 +10,7 @@ import numpy as np
 from nnunet_losses.serve.measure import CUBIC_MILLIMETRES_PER_MILLILITRE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .presence_decision import Decision
 
 
-def values_without(label: str, labels: Sequence[Label]) -> dict[int, int] | None:
+def values_without(
+    label: str, labels: Sequence[Label], held: Collection[int] | None = None
+) -> dict[int, int] | None:
     """What each mask value of a label becomes when the label is taken out, and all others stay.
 
     A label's value becomes background. In overlapping regions, the value of a region within another becomes
@@ -29,6 +31,7 @@ def values_without(label: str, labels: Sequence[Label]) -> dict[int, int] | None
     Args:
         label: to be taken out.
         labels: of the model.
+        held: values that the mask holds; None for all.
 
     Example:
         >>> from nnunet_losses.serve.schema import Label
@@ -36,11 +39,17 @@ def values_without(label: str, labels: Sequence[Label]) -> dict[int, int] | None
         >>> lesion = Label(name="lesion", channel=1, value=2, members=(2,))
         >>> values_without("lesion", [whole, lesion]), values_without("whole", [whole, lesion])
         ({2: 1}, None)
+        >>> values_without("whole", [whole, lesion], held=[0, 1])
+        {1: 0}
     """
     values = sorted({value for one in labels for value in one.members} - {0})
     belonging = {value: frozenset(one.name for one in labels if value in one.members) for value in values}
     known = {names: value for value, names in reversed(belonging.items())} | {frozenset(): 0}
-    rest = {value: names - {label} for value, names in belonging.items() if label in names}
+    rest = {
+        value: names - {label}
+        for value, names in belonging.items()
+        if label in names and (held is None or value in held)
+    }
     if not all(names in known for names in rest.values()):
         return None
     return {value: known[names] for value, names in rest.items()}
@@ -49,7 +58,7 @@ def values_without(label: str, labels: Sequence[Label]) -> dict[int, int] | None
 def remove(
     mask: NDArray[Any], decisions: Mapping[str, Decision], labels: Sequence[Label]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Take out what is decided to be empty, where that may be removed.
+    """Take out what is decided to be empty, where that may be removed; a lesion before its organ.
 
     Args:
         mask: integers (z, y, x); not changed.
@@ -59,11 +68,13 @@ def remove(
     Returns:
         The mask, the same object where nothing was taken out; and the names of the labels that were.
     """
+    leaving = [label for label in labels if label.name in decisions and decisions[label.name].removes]
+    held = set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) if leaving else set()
     removed = []
-    for label in labels:
-        decision = decisions.get(label.name)
-        table = None if decision is None or not decision.removes else values_without(label.name, labels)
-        if table is not None:
+    for label in sorted(leaving, key=lambda one: len(one.members)):
+        table = values_without(label.name, labels, held)
+        if table:
+            held = {table.get(value, value) for value in held}
             lookup = np.arange(int(max(mask.max(), *table)) + 1).astype(mask.dtype)
             lookup[list(table)] = list(table.values())
             mask = lookup[mask]

@@ -344,6 +344,22 @@ def test_taking_a_region_out_leaves_the_others() -> None:
     assert values_without("whole", (whole,)) == {1: 0, 2: 0, 3: 0}
 
 
+def test_a_region_leaves_with_all_that_lies_in_it() -> None:
+    labels = (
+        Label(name="organ", channel=0, value=1, members=(1, 2)),
+        Label(name="lesion", channel=1, value=2, members=(2,)),
+    )
+    model = description(head=Head.SIGMOID, heads=2, labels=labels)
+    margins = {"organ": [41.0], "lesion": [41.0]}
+    made = ground(mask(organ=3, lesion=4), margins, presence=CALIBRATED, description=model)
+    stated = state(made)
+    assert stated.outcome is Outcome.EMPTY
+    assert stated.mask is not None
+    assert not stated.mask.any()
+    assert stated.policy.applied == ("presence.removed:lesion", "presence.removed:organ")
+    assert {row["label"] for row in stated.policy.removed_components} == {"organ", "lesion"}
+
+
 def test_a_region_leaves_the_mask() -> None:
     labels = (
         Label(name="organ", channel=0, value=1, members=(1, 2)),
