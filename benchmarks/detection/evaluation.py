@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +67,13 @@ class Data:
 
     @classmethod
     def of(cls, name: str, looked: Sequence[Looked]) -> Data:
-        """Sort, so that the order of the runs does not matter."""
+        """Sort, so that the order of the runs does not matter.
+
+        Raises:
+            ValueError: for observations that versions with other scores made: a score that one case has not
+                counts as usual in all, and the comparison would be void.
+        """
+        _require_same_observations(looked)
         by_role: dict[str, list[Looked]] = defaultdict(list)
         cells: dict[Cell, list[Looked]] = defaultdict(list)
         tuning: dict[Cell, list[Looked]] = defaultdict(list)
@@ -93,6 +99,20 @@ class Data:
     def far_cells(self) -> list[Cell]:
         """Cells of the suite that are far."""
         return [cell for cell in self.cells if cell.corruption in FAR_OF_SUITE]
+
+
+def _require_same_observations(looked: Sequence[Looked]) -> None:
+    """Every case that the network ran on was looked at in the same respects."""
+    seen = [one.seen.observation for one in looked if one.seen and one.seen.observation.features is not None]
+    respects = {
+        tuple(sorted(name for name, value in vars(case).items() if value is not None))
+        for case in (replace(case, foreground_features=None) for case in seen)  # None where nothing was found
+    }
+    if len(respects) > 1:
+        raise ValueError(
+            f"the images were looked at by different versions: {sorted(respects)}; "
+            "delete the files looked_*.pickle and look again"
+        )
 
 
 def score_design(design: Design, data: Data) -> Scored:
