@@ -32,6 +32,7 @@ SMALLEST_SPACING_MM = 1e-3
 LARGEST_SPACING_MM = 1e3
 SPACING_MARGIN = 10.0  # factor around the training images' spacing that is never absurd
 RGB_RANGE = (0.0, 255.0)
+LARGEST_VALUE = 1e15  # the sum of an image's squares overflows float32 beyond; no scanner measures so much
 
 
 def check_contract(
@@ -116,6 +117,8 @@ def _check_voxels(voxels: NDArray[np.float32], channel: Channel) -> None:
         raise _non_finite(voxels, channel)
     if low == high and channel.std != 0:  # a channel that was constant in training may be so again
         raise _constant(low, channel)
+    if channel.normalization is not Normalization.CT and max(-low, high) > LARGEST_VALUE:  # CT is clipped
+        raise _too_large(low, high, channel)
     if channel.normalization is Normalization.RGB_0_1 and not (low >= RGB_RANGE[0] and high <= RGB_RANGE[1]):
         raise Refusal(
             Code.CONTRACT_VALUE_RANGE,
@@ -124,6 +127,17 @@ def _check_voxels(voxels: NDArray[np.float32], channel: Channel) -> None:
             observed=[low, high],
             expected=list(RGB_RANGE),
         )
+
+
+def _too_large(low: float, high: float, channel: Channel) -> Refusal:
+    return Refusal(
+        Code.CONTRACT_VALUE_RANGE,
+        f"The channel {channel.name} has values from {low:g} to {high:g}, which leave nothing of the image "
+        "when they are normalised.",
+        remedy="Where such values stand for voxels that were not measured, put the background's value there.",
+        observed=[low, high],
+        expected={"at_least": -LARGEST_VALUE, "at_most": LARGEST_VALUE},
+    )
 
 
 def _non_finite(voxels: NDArray[np.float32], channel: Channel) -> Refusal:

@@ -88,7 +88,8 @@ def _check_alike(name: str, slices: Sequence[Slice]) -> None:
     _check_same(name, "orientations", [one.axes for one in slices], tolerance=AXES_TOLERANCE)
     spacings = [one.spacing for one in slices]
     _check_same(name, "pixel spacings", spacings, tolerance=1e-3 * min(spacings[0]))
-    if str(slices[0].header.dataset.get("Modality", "")) not in PER_SLICE_RESCALE:
+    is_by_slice = str(slices[0].header.dataset.get("Modality", "")) in PER_SLICE_RESCALE
+    if not is_by_slice or any(one.rescale is None for one in slices):
         _check_rescale(name, slices)
 
 

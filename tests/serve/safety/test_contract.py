@@ -43,6 +43,17 @@ def test_a_good_image_passes() -> None:
     assert check_contract(picture(noise(3, 40, 50)), rgb_description()) == ()
 
 
+@pytest.mark.parametrize("value", [float(np.finfo(np.float32).max), -1e16])
+def test_values_that_stand_for_missing_ones(value: float) -> None:
+    """Their squares overflow, and the normalised image would be constant."""
+    refusal = refused(volume(replaced(value)))
+    assert refusal.code is Code.CONTRACT_VALUE_RANGE
+    assert "not measured" in refusal.remedy
+    statistics = {"mean": 1.0, "std": 2.0, "percentile_00_5": 0.0, "percentile_99_5": 9.0}
+    clipped = description(channel(normalization=Normalization.CT, **statistics))
+    check_contract(volume(replaced(value)), clipped)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_channel_count(count: int) -> None:
     refusal = refused(volume(noise(count, 20, 20, 20)), TWO)
