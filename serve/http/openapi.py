@@ -108,7 +108,6 @@ FILE_REPLY: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"*/*": {"schema": {}}}},
     206: {"description": "A part of it.", "content": {"*/*": {"schema": {}}}},
     304: {"description": "The client has it."},
-    416: {"description": "The file has no such part."},
 }
 
 

@@ -37,6 +37,7 @@ class ServiceCode(StrEnum):
     REQUEST_MEDIA_TYPE = "request.unsupported_media_type"
     REQUEST_TIMEOUT = "request.timeout"
     REQUEST_ABANDONED = "request.abandoned"
+    REQUEST_RANGE = "request.range"
     REQUEST_HTTP = "request.http"
     REQUEST_TARGET_TOO_LONG = "request.target_too_long"
     REQUEST_HEADERS_TOO_LARGE = "request.headers_too_large"
@@ -121,6 +122,7 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode | JobCode, ProblemType] = {
     ServiceCode.REQUEST_MEDIA_TYPE: ProblemType(415, "The body's media type is not understood"),
     ServiceCode.REQUEST_TIMEOUT: ProblemType(408, "The body did not arrive in time"),
     ServiceCode.REQUEST_ABANDONED: ProblemType(499, "The client went away"),
+    ServiceCode.REQUEST_RANGE: ProblemType(416, "The file has no such part"),
     ServiceCode.REQUEST_HTTP: ProblemType(400, "The request is not HTTP/1.1"),
     ServiceCode.REQUEST_TARGET_TOO_LONG: ProblemType(414, "The address is too long"),
     ServiceCode.REQUEST_HEADERS_TOO_LARGE: ProblemType(431, "The headers are too large"),

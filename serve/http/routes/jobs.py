@@ -19,6 +19,7 @@ from ..job_service import JobService
 from ..names import download_name
 from ..openapi import EVENTS_REPLY, FILE_REPLY, SEGMENT_BODY, problems
 from ..preferences import idempotency_key, last_event_id, preferred_wait
+from ..ranges import settle_range
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -119,15 +120,19 @@ async def manifest(job: str, jobs: JobsDep, caller: CallerDep) -> JobManifest:
 
 
 @router.get(
-    "/{job}/artifacts/{name}", response_class=Response, responses={**FILE_REPLY, **problems(404, 500, 503)}
+    "/{job}/artifacts/{name}",
+    response_class=Response,
+    responses={**FILE_REPLY, **problems(404, 416, 500, 503)},
 )
 async def artifact(job: str, name: str, request: Request, jobs: JobsDep, caller: CallerDep) -> Response:
     """A result file; parts of it by `Range`, 304 for who has it."""
     found = await _artifact(jobs, await jobs.look(job, caller=caller), name)
     tag = f'"{found.sha256}"'
     headers = {"ETag": tag, "Cache-Control": "no-store"}  # an image of a patient: no browser keeps it
-    if tag in request.headers.get("if-none-match", ""):
+    known = request.headers.get("if-none-match", "")
+    if tag in known or known.strip() == "*":
         return Response(status_code=304, headers=headers)
+    settle_range(request, size=found.size, tag=tag)
     path = await run_sync(_path, jobs, found)
     return FileResponse(path, headers=headers, media_type=found.media_type, filename=download_name(found))
 
