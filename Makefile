@@ -35,8 +35,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python tools/demo/run.py --output demo-output
 
-# Several processes: all tests in one end in a segmentation fault of a native library during tests/export, whose
-# cause is not known; and Ray leaves threads and signal handlers in the process that used it.
+# Several processes. All tests in one ended in a segmentation fault: Ray leaves threads and a handler of SIGCHLD,
+# and OpenVINO left the address of an unmapped stack for signal handlers, so that the end of a child process ended
+# the tests. serve/backends/openvino_network.py keeps that stack now; one process for everything was not tried since.
 APART := tests/benchmarks tests/compare tests/corpus tests/demo tests/deploy
 LAST := tests/serve tests/trainers
 RAY := tests/compare/test_executors.py

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nnunet_losses.serve.errors import Code, Refusal
 
 from .dicom.reading import may_be_series
+from .earlier import without_answers
 from .reading import ENDINGS, ending_of, is_series
 
 if TYPE_CHECKING:
@@ -127,8 +128,12 @@ def _files(inputs: Sequence[Path], description: ModelDescription) -> list[Path]:
 
 
 def _in_folder(folder: Path, description: ModelDescription) -> list[Path]:
-    """Files with the model's own ending; else those that its reader reads; else DICOM series."""
+    """Files with the model's own ending; else those that its reader reads; else DICOM series.
+
+    Masks of an earlier run that wrote into the same folder are no images.
+    """
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = without_answers(files, description.file_ending)
     own = [path for path in files if path.name.lower().endswith(description.file_ending.lower())]
     readable = own or [path for path in files if path.name.lower().endswith(ENDINGS[description.reader])]
     return readable or _series_in(folder, files, description)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +14,9 @@ from nnunet_losses.serve.formats import Case, Incomplete, case_from_channels, fi
 
 from ..models import channel, description, rgb_description
 from .files import refusal_code
+
+if TYPE_CHECKING:
+    from nnunet_losses.serve.schema import ModelDescription
 
 TWO = description(channel("T1"), channel("FLAIR"))
 ONE = description()
@@ -139,3 +145,33 @@ def test_wrong_channel_names_are_listed(given: tuple[str, ...], wrong: str) -> N
         case_from_channels([(name, Path("a.nii.gz")) for name in given], TWO)
     assert caught.value.code is Code.CONTRACT_CHANNEL_NAME
     assert wrong in caught.value.detail
+
+
+def answered(folder: Path, case: str, *, ending: str = ".nii.gz") -> None:
+    """Write what a run leaves: the mask, a map of its uncertainty, and the answer that names the mask."""
+    (folder / f"{case}{ending}").write_bytes(b"mask")
+    (folder / f"{case}_uncertainty{ending}").write_bytes(b"map")
+    manifest = {"mask_sha256": hashlib.sha256(b"mask").hexdigest()}
+    (folder / f"{case}.json").write_text(json.dumps({"case": case, "manifest": manifest}))
+
+
+@pytest.mark.parametrize("model", [ONE, TWO])
+def test_masks_of_an_earlier_run_are_no_images(tmp_path: Path, model: ModelDescription) -> None:
+    touch(tmp_path, *(f"a_{index:04d}.nii.gz" for index in range(len(model.channel_names))))
+    before = find_cases([tmp_path], model)
+    answered(tmp_path, "a")
+    assert find_cases([tmp_path], model) == before
+
+
+def test_an_image_that_is_called_like_a_mask_stays(tmp_path: Path) -> None:
+    answered(tmp_path, "a")
+    (tmp_path / "a.nii.gz").write_bytes(b"another image")
+    touch(tmp_path, "b.nii.gz", "b_raw.nii.gz", "c.nii.gz")
+    (tmp_path / "b.json").write_text('{"spacing": [1, 1, 1]}')
+    (tmp_path / "c.json").write_text('["manifest"]')
+    assert names(find_cases([tmp_path], ONE)) == ["a", "a_uncertainty", "b", "b_raw", "c"]
+
+
+def test_a_folder_of_nothing_but_masks(tmp_path: Path) -> None:
+    answered(tmp_path, "a")
+    assert refusal_code(lambda: find_cases([tmp_path], ONE)) is Code.INPUT_MISSING
