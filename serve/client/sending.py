@@ -29,6 +29,7 @@ _ENDINGS = {
     "model/gltf-binary": ".glb",
 }
 _UNSAFE = re.compile(r"[^\w.-]+")  # the server's names must not lead elsewhere
+_FILE_ENDING = re.compile(r"(\.\w{1,16}){1,3}")  # nor its endings
 _BY_KIND = {"nrrd": ".nrrd", "mha": ".mha", "probabilities": ".npz"}
 _AS_PREDICT = {"png": ".overlay.png"}  # what is called otherwise than its kind
 
@@ -84,8 +85,23 @@ class Sending:
 
     def targets(self, case: Case) -> set[Path]:
         """Files that a case's results may be written to, as far as that is known before."""
-        endings = {".json", ".problem.json", ".job.json", self.model.file_ending or ""}
+        endings = {".json", ".problem.json", ".job.json", self._mask_ending}
         return {self._path(case, ending) for ending in endings}
+
+    @property
+    def _mask_ending(self) -> str:
+        ending = self.model.file_ending or ""
+        return ending if _FILE_ENDING.fullmatch(ending) else ""
+
+    def _clear(self, case: Case) -> None:
+        """Remove an earlier answer's files: no mask may stand beside a rejection."""
+        for ending in (".json", self._mask_ending or ".mask", *_AS_PREDICT.values()):
+            self._path(case, ending).unlink(missing_ok=True)
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.name.startswith(
+                tuple(f"{case.name}.{kind}{sign}" for kind in self.outputs for sign in ".-")
+            ):
+                path.unlink()
 
     def _path(self, case: Case, ending: str) -> Path:
         return self.folder / f"{case.name}{ending}"
@@ -115,6 +131,7 @@ class Sending:
         return [self.model.name, sorted(self.outputs), sorted((self.options or {}).items()), files]
 
     def _finish(self, case: Case, job: Job) -> Sent:
+        self._clear(case)
         if job.state != "succeeded":
             self._path(case, ".job.json").unlink(missing_ok=True)
             raise _failure(job)
@@ -129,7 +146,7 @@ class Sending:
         if artifact.name == ANSWER:
             return ".json"
         if artifact.name == MASK:
-            return self.model.file_ending or _ENDINGS.get(artifact.media_type, "")
+            return self._mask_ending or _ENDINGS.get(artifact.media_type, ".mask")
         if artifact.name in _AS_PREDICT:
             return _AS_PREDICT[artifact.name]
         ending = _BY_KIND.get(artifact.name) or _ENDINGS.get(artifact.media_type, "")
@@ -137,6 +154,7 @@ class Sending:
 
     def _rejected(self, case: Case, rejected: Rejected) -> Sent:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._clear(case)
         path = self._path(case, ".json")
         path.write_text(json.dumps(rejected.answer | {"case": case.name}, indent=2) + "\n")
         return Sent(case.name, "rejected", {ANSWER: path})

@@ -62,6 +62,29 @@ def test_rejected_is_3(service: FakeService, url: str, image: Path, tmp_path: Pa
     assert send(url, tmp_path / "out", image).exit_code == 3
 
 
+def test_no_older_mask_stands_beside_a_rejection(
+    service: FakeService, url: str, image: Path, tmp_path: Path
+) -> None:
+    service.files["nrrd"] = ("case.nrrd", "application/octet-stream", b"NRRD")
+    arguments = (url, tmp_path / "out", image, "--outputs", "nrrd")
+    assert send(*arguments).exit_code == 0
+    names = {"Doe_John.json", "Doe_John.nii.gz", "Doe_John.nrrd.nrrd"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    service.files, service.answer = {}, answer(outcome="rejected", labels=[])
+    assert send(*arguments).exit_code == 3
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"Doe_John.json"}
+
+
+def test_the_server_s_ending_leads_nowhere_else(
+    service: FakeService, url: str, image: Path, tmp_path: Path
+) -> None:
+    service.models = [model(file_ending="/../../evil.nii.gz")]
+    done = send(url, tmp_path / "out", image)
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "evil.nii.gz").exists()
+    assert images.mask() in [path.read_bytes() for path in (tmp_path / "out").iterdir()]
+
+
 def test_rejected_at_the_door_is_3_and_has_an_answer(
     service: FakeService, url: str, image: Path, tmp_path: Path
 ) -> None:
