@@ -196,7 +196,10 @@ class Policy(Frozen):
         ood: ``return``, ``flag``, ``suppress`` or ``reject``.
         empty: ``return``, ``flag``, ``raw`` or ``reject``.
         applied: what was done, in this order.
-        removed_components: what is no longer in the mask.
+        removed_components: each connected component that is no longer in the mask: ``label`` (or labels),
+            ``reason``, ``voxels``, ``volume_ml``, and its centroid: ``place`` in voxels (z, y, x) of the
+            image, ``place_mm`` in the patient's coordinates (x, y, z; LPS). None instead of millilitres and
+            millimetres for pictures.
     """
 
     ood: str = "flag"
@@ -229,6 +232,7 @@ class Quality(Frozen):
         expected_dice: of the mask as a whole, mean over its labels.
         interval: that holds the true one in a share ``coverage`` of cases; None with too few cases.
         n: calibration cases behind the interval.
+        remark: why the interval may hold a little more or less often; None where it is exact.
         uncertainty_map: file of the first map, where one was asked for.
         uncertainty: all maps.
     """
@@ -237,6 +241,7 @@ class Quality(Frozen):
     interval: tuple[float, float] | None = None
     coverage: float | None = None
     n: int = 0
+    remark: str | None = None
     uncertainty_map: str | None = None
     uncertainty: tuple[UncertaintyMap, ...] = ()
 

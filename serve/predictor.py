@@ -116,6 +116,13 @@ class Predictor:
             around=self._without_background if approximations.skip_background else lambda network: network,
             look=self.examiner.look if self._observes else None,
         )
+        if self.judge is not None and self.judge.compares:
+            self.compare_passes()
+
+    def compare_passes(self) -> None:
+        """From now on also observe how far passes agree, as ``calibrate --disagreement`` wants it."""
+        if isinstance(self.engine, Segmenter):
+            self.engine.compare_passes()
 
     def predict(
         self, case: Case, *, progress: Progress | None = None, policies: Policies | None = None

@@ -22,7 +22,7 @@ from .measure import measure_labels
 from .policies import OOD_SUPPRESSED, EmptyPolicy, OodPolicy, Policies
 from .safety.presence import Presence
 from .safety.presence_decision import Decision, decide
-from .safety.removal import listed, remove, volume_ml
+from .safety.removal import listed, listed_label, listed_step, remove
 from .statement_words import (
     EMPTY,
     EMPTY_FLAG,
@@ -100,11 +100,6 @@ class Ground:
     candidates: Sequence[LabelCandidates] = ()
     presence: PresenceSection | None = None
     limits: Sequence[str] = ()
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether voxels have no physical size."""
-        return self.image.geometry.dimension == 2
 
     @property
     def is_strange(self) -> bool:
@@ -234,14 +229,11 @@ class _Decided:
 
     def _policy(self) -> Policy:
         segmentation = self.ground.segmentation
-        steps = [removal for removal in segmentation.removed if removal.components]
+        geometry, labels = self.ground.image.geometry, self.ground.description.labels
         found = {one.label: one for one in self.ground.candidates}
-        rows: list[dict[str, Any]] = [
-            {"values": removal.step.values, "components": removal.components, "voxels": removal.voxels}
-            for removal in steps
-        ]
+        rows = [row for removal in segmentation.removed for row in listed_step(removal, labels, geometry)]
         for name in self.removed:
-            rows += listed(found[name], self.decisions[name], is_picture=self.ground.is_picture)
+            rows += listed(found[name], self.decisions[name], geometry)
         return Policy(
             ood=self.ground.policies.ood,
             empty=self.ground.policies.empty,
@@ -348,23 +340,15 @@ def _rejected(
 
 
 def _suppressed(ground: Ground) -> Statement:
-    """An empty mask that decides nothing; what it held is listed, label by label."""
-    before = measure_labels(ground.segmentation.mask, ground.image.geometry, ground.description)
+    """An empty mask that decides nothing; what it held is listed."""
+    geometry, known = ground.image.geometry, ground.description.labels
     empty = Empty(reason=EmptyReason.REJECTED_OOD, meaning=EmptyMeaning.NO_DECISION)
     mask = np.zeros_like(ground.segmentation.mask)
     labels = measure_labels(mask, ground.image.geometry, ground.description)
-    spacing, is_picture = ground.image.geometry.spacing, ground.is_picture
-    rows = tuple(
-        {
-            "label": label.name,
-            "reason": EmptyReason.REJECTED_OOD.value,
-            "components": label.components,
-            "voxels": label.voxels,
-            "volume_ml": volume_ml(label.voxels, spacing, is_picture=is_picture),
-        }
-        for label in before
-        if label.present
-    )
+    rows = [row for removal in ground.segmentation.removed for row in listed_step(removal, known, geometry)]
+    reason = EmptyReason.REJECTED_OOD.value
+    for label in known:
+        rows += listed_label(ground.segmentation.mask, label, reason, geometry)
     return Statement(
         mask=mask,
         outcome=Outcome.INDETERMINATE,
@@ -374,7 +358,7 @@ def _suppressed(ground: Ground) -> Statement:
             ood=ground.policies.ood,
             empty=ground.policies.empty,
             applied=(OOD_SUPPRESSED,),
-            removed_components=rows,
+            removed_components=tuple(rows),
         ),
         warnings=(SUPPRESSED,),
     )

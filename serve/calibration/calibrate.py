@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.safety.calibration import SiteOverlay
 from nnunet_losses.serve.safety.distribution import score_all
 from nnunet_losses.serve.safety.learnt import LearntContract
+from nnunet_losses.serve.safety.scores.scorer import DOUBTS, fit_with_doubts
 from nnunet_losses.serve.safety.stored import packed
 
 from .building import BuildSettings, Built, build
@@ -43,12 +44,22 @@ class Job:
         settings: levels.
         records: folder for what is known of each case already; None puts it beside the bundle.
         keep_records: whether it stays when all is done.
+        disagreement: whether it is also ranked how far mirrored passes and folds agree, and how open the
+            answer is. A site's cases are ranked as the calibration was.
     """
 
     engine: EngineChoice = EngineChoice()  # noqa: RUF009 - frozen
     settings: BuildSettings = field(default_factory=BuildSettings)
     records: Path | None = None
     keep_records: bool = False
+    disagreement: bool = False
+
+    @property
+    def build(self) -> BuildSettings:
+        """Settings with the scores that are wanted."""
+        if not self.disagreement:
+            return self.settings
+        return replace(self.settings, distribution=replace(self.settings.distribution, fit=fit_with_doubts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +93,7 @@ def calibrate(
     """
     bundle = Bundle.load(target, calibrated=False)
     plan = make_plan(bundle.description, sources)
-    runner = Runner(bundle, job.engine)
+    runner = Runner(bundle, job.engine, compares=job.disagreement)
     store = _open_store(target, job, bundle.description, runner.engine)
     records, refused = runner.run_all(plan.cases, store, progress)
     built = build(
@@ -90,7 +101,7 @@ def calibrate(
         plan,
         bundle.description,
         engine=runner.engine,
-        settings=job.settings,
+        settings=job.build,
         refused=refused,
     )
     write_calibration(target, bundle, built.calibration, built.arrays)
@@ -123,7 +134,8 @@ def recalibrate(
     bundle = Bundle.load(target)
     if bundle.calibration is None or bundle.calibration.model is None:
         raise CalibrationError("The bundle is not calibrated yet: run nnunet-losses calibrate first.")
-    runner = Runner(bundle, job.engine)
+    job = replace(job, disagreement=any(name in DOUBTS for name in bundle.calibration.model.section.scores))
+    runner = Runner(bundle, job.engine, compares=job.disagreement)
     store = _open_store(target, job, bundle.description, runner.engine)
     plan = _site_plan(images, bundle.description)
     records, refused = runner.run_all(plan.cases, store, progress)
@@ -142,7 +154,7 @@ def _open_store(
 ) -> RecordStore:
     folder = job.records or target.resolve().parent / f".{target.name}.records"
     try:
-        return RecordStore.open(folder, description, engine)
+        return RecordStore.open(folder, description, engine, compares=job.disagreement)
     except OSError as error:
         raise CalibrationError(f"No records can be kept in {folder}: {error}.") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -34,84 +34,57 @@ Records = Annotated[
 SMALLEST_LEVEL, LARGEST_LEVEL = 1e-6, 0.5
 
 
+def _folder(text: str) -> Any:
+    """Option for a folder that is there."""
+    return typer.Option(help=text, exists=True, file_okay=False)
+
+
+def _level(text: str, default: str | bool = True) -> Any:
+    """Option for a share of cases."""
+    return typer.Option(min=SMALLEST_LEVEL, max=LARGEST_LEVEL, help=text, show_default=default)
+
+
 def calibrate_command(
     bundle: BundlePath,
     *,
-    raw: Annotated[
-        Path,
-        typer.Option(
-            help="nnU-Net's raw data set that the model was trained with.", exists=True, file_okay=False
-        ),
-    ],
+    raw: Annotated[Path, _folder("nnU-Net's raw data set that the model was trained with.")],
     splits: Annotated[
         str | None,
         typer.Option(help="nnU-Net's splits_final.json; or `default`, what nnU-Net does without one."),
     ] = None,
     held_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Cases that trained no fold: images, or folders images… and labels… in it.",
-            exists=True,
-            file_okay=False,
-        ),
+        Path | None, _folder("Cases that trained no fold: images, or folders images… and labels… in it.")
     ] = None,
     negatives: Annotated[
         Path | None,
-        typer.Option(
-            help="More new images, of the kind that will be sent, without anything to find.",
-            exists=True,
-            file_okay=False,
-        ),
+        _folder("More new images, of the kind that will be sent, without anything to find."),
     ] = None,
     outliers: Annotated[
-        Path | None,
-        typer.Option(
-            help="Images that should be called strange; nothing is fitted to them.",
-            exists=True,
-            file_okay=False,
-        ),
+        Path | None, _folder("Images that should be called strange; nothing is fitted to them.")
     ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(help="Table with the columns case and group (patient).", exists=True, dir_okay=False),
     ] = None,
-    suspicious: Annotated[
-        float,
+    disagreement: Annotated[
+        bool,
         typer.Option(
-            min=SMALLEST_LEVEL, max=LARGEST_LEVEL, help="Share of usual images that may be suspicious."
+            "--disagreement",
+            help="Also rank how far mirrored passes and folds agree; answers then take longer.",
         ),
-    ] = 0.05,
+    ] = False,
+    suspicious: Annotated[float, _level("Share of usual images that may be suspicious.")] = 0.05,
     out_of_distribution: Annotated[
-        float,
-        typer.Option(
-            min=SMALLEST_LEVEL,
-            max=LARGEST_LEVEL,
-            help="Share of usual images that may be out of distribution.",
-        ),
+        float, _level("Share of usual images that may be out of distribution.")
     ] = 0.01,
     pac: Annotated[
         float | None,
-        typer.Option(
-            min=SMALLEST_LEVEL,
-            max=LARGEST_LEVEL,
-            help="Keep these levels in all but this share of calibrations.",
-            show_default="on average over calibrations",
-        ),
+        _level("Keep these levels in all but this share of calibrations.", "on average over calibrations"),
     ] = None,
     false_alarms: Annotated[
-        float,
-        typer.Option(
-            min=SMALLEST_LEVEL,
-            max=LARGEST_LEVEL,
-            help="Share of cases without a label that may be answered `present`.",
-        ),
+        float, _level("Share of cases without a label that may be answered `present`.")
     ] = 0.05,
-    misses: Annotated[
-        float,
-        typer.Option(
-            min=SMALLEST_LEVEL, max=LARGEST_LEVEL, help="Share of cases with it that may be answered `empty`."
-        ),
-    ] = 0.05,
+    misses: Annotated[float, _level("Share of cases with it that may be answered `empty`.")] = 0.05,
     backend: BackendOption = BackendName.AUTO,
     precision: PrecisionOption = PrecisionName.AUTO,
     threads: Threads = None,
@@ -156,7 +129,12 @@ def calibrate_command(
         sources = Sources(
             raw, table, held_out, negatives, outliers, {} if groups is None else read_groups(groups)
         )
-        job = Job(EngineChoice(backend.value, precision.value, threads), settings, records)
+        job = Job(
+            EngineChoice(backend.value, precision.value, threads),
+            settings,
+            records,
+            disagreement=disagreement,
+        )
         with progress_bar() as progress:
             result = calibrate(bundle, sources, job, progress)
     except CalibrationError as error:
@@ -171,7 +149,7 @@ def recalibrate_command(
     *,
     images: Annotated[
         Path | None,
-        typer.Option(help="Usual images of the site, at least 20; no labels.", exists=True, file_okay=False),
+        _folder("Usual images of the site, at least 20; no labels."),
     ] = None,
     site: Annotated[str, typer.Option(help="The site's name; it stands in every answer.")] = "local",
     remove: Annotated[

@@ -47,14 +47,16 @@ class Runner:
     Args:
         bundle: the model.
         engine: on what it runs.
+        compares: whether it is also observed how far mirrored passes and folds agree.
 
     Example:
         >>> runner = Runner(Bundle.load("liver.bundle"), EngineChoice())  # doctest: +SKIP
         >>> record = runner.run(planned)  # doctest: +SKIP
     """
 
-    def __init__(self, bundle: Bundle, engine: EngineChoice) -> None:
+    def __init__(self, bundle: Bundle, engine: EngineChoice, *, compares: bool = False) -> None:
         self._bundle = bundle
+        self._compares = compares
         self._engine = engine
         self._predictors: dict[str | None, Predictor] = {}
 
@@ -75,6 +77,8 @@ class Runner:
                 threads=self._engine.threads,
                 observe=True,
             )
+            if self._compares:
+                self._predictors[fold].compare_passes()
         return self._predictors[fold]
 
     def run_all(

@@ -161,7 +161,7 @@ class _JointSlab:
 
     def each(self, head: Head) -> list[NDArray[np.float32]]:
         """Every member's probabilities (heads, rows, y, x)."""
-        return [_to_probabilities(_rounded(part), head) for part in self._parts]
+        return [to_probabilities(_rounded(part), head) for part in self._parts]
 
     def mean_at(self, places: tuple[NDArray[np.intp], ...], head: Head) -> NDArray[np.float32]:
         """Mean probabilities (heads, voxels) of single voxels (z, y, x) of this slab, from exact logits."""
@@ -174,7 +174,7 @@ class _JointSlab:
         return self._mean(exact, head)
 
     def _mean(self, logits: Iterable[NDArray[np.float32]], head: Head) -> NDArray[np.float32]:
-        first, *others = (_to_probabilities(values, head) for values in logits)
+        first, *others = (to_probabilities(values, head) for values in logits)
         for other in others:
             first += other
         first /= np.float32(len(self._parts))
@@ -200,7 +200,7 @@ def _rounded(part: Slab) -> NDArray[np.float32]:
     return single
 
 
-def _to_probabilities(values: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+def to_probabilities(values: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
     """Turn logits (heads, ...) into probabilities, in place."""
     if head is Head.SIGMOID:
         with np.errstate(over="ignore"):  # of exp: the probability is 0

@@ -21,18 +21,41 @@ FULL_CONNECTIVITY = 26  # 8 neighbours where there is one slice
 
 
 @dataclass(frozen=True)
+class Part:
+    """One connected component.
+
+    Attributes:
+        voxels: of which it consists.
+        place: its centroid (z, y, x), in voxels of the mask.
+        values: what the mask held in it, ascending.
+    """
+
+    voxels: int
+    place: tuple[float, float, float]
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Removal:
     """What one step took out of a mask.
 
     Attributes:
         step: the bundle's step.
-        components: how many were removed.
-        voxels: of which they consisted.
+        parts: each component that was removed, the largest first.
     """
 
     step: KeepLargest
-    components: int
-    voxels: int
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def components(self) -> int:
+        """How many were removed."""
+        return len(self.parts)
+
+    @property
+    def voxels(self) -> int:
+        """Of which they consisted."""
+        return sum(part.voxels for part in self.parts)
 
 
 def postprocess(mask: NDArray[Any], steps: Sequence[KeepLargest]) -> tuple[NDArray[Any], tuple[Removal, ...]]:
@@ -57,14 +80,54 @@ def postprocess(mask: NDArray[Any], steps: Sequence[KeepLargest]) -> tuple[NDArr
 
 def _keep_largest(mask: NDArray[Any], step: KeepLargest) -> Removal:
     """Remove in place; components of the same largest size all stay."""
-    inside = np.isin(mask, step.values)
-    box = bounding_box(inside)
-    # as bytes: of bool arrays, cc3d refuses masks of many single voxels
-    components = cc3d.connected_components(inside[box].astype(np.uint8), connectivity=FULL_CONNECTIVITY)
+    components, box = _components(np.isin(mask, step.values))
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # what is outside
     small = (sizes > 0) & (sizes < sizes.max())
     if not small.any():
-        return Removal(step, 0, 0)
+        return Removal(step)
+    parts = _parts(mask[box], np.where(small[components], components, 0), box)
     mask[box][small[components]] = step.background
-    return Removal(step, int(small.sum()), int(sizes[small].sum()))
+    return Removal(step, parts)
+
+
+def parts_of(mask: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[Part, ...]:
+    """Connected components of a part of a mask, the largest first.
+
+    Args:
+        mask: integers (z, y, x).
+        inside: which of its voxels, (z, y, x).
+
+    Example:
+        >>> mask = np.array([[[1, 2, 0, 2, 0, 1]]], np.uint8)
+        >>> parts_of(mask, mask > 0)[0]
+        Part(voxels=2, place=(0.0, 0.0, 0.5), values=(1, 2))
+    """
+    components, box = _components(inside)
+    return _parts(mask[box], components, box)
+
+
+def _components(inside: NDArray[np.bool_]) -> tuple[NDArray[Any], tuple[slice, ...]]:
+    """Number of each voxel's component in a box around them all; 0 outside of them."""
+    box = bounding_box(inside)
+    # as bytes: of bool arrays, cc3d refuses masks of many single voxels
+    return cc3d.connected_components(inside[box].astype(np.uint8), connectivity=FULL_CONNECTIVITY), box
+
+
+def _parts(mask: NDArray[Any], components: NDArray[Any], box: tuple[slice, ...]) -> tuple[Part, ...]:
+    """Describe the components of a box of a mask that have a number."""
+    where = np.nonzero(components)
+    numbers, held = components[where], mask[where]
+    counts = np.bincount(numbers)
+    sums = [np.bincount(numbers, own.astype(np.float64)) for own in where]
+    values: dict[int, list[int]] = {}
+    for number, value in np.unique(np.stack([numbers.astype(np.int64), held.astype(np.int64)]), axis=1).T:
+        values.setdefault(int(number), []).append(int(value))
+    found = []
+    for number in np.flatnonzero(counts).tolist():
+        z, y, x = (
+            round(float(total[number] / counts[number]) + side.start, 2)
+            for total, side in zip(sums, box, strict=True)
+        )
+        found.append(Part(int(counts[number]), (z, y, x), tuple(values[number])))
+    return tuple(sorted(found, key=lambda part: -part.voxels))

@@ -48,6 +48,7 @@ class Segmentation:
         warnings: codes and messages about the precision, and about what an engine had to do without.
         fold_features: the same features of all of its folds.
         seen: what ``Segmenter.look`` returned.
+        doubts: for each of the first member's folds, how far its passes agree, where that was asked for.
     """
 
     mask: NDArray[Any]
@@ -60,6 +61,7 @@ class Segmentation:
     fold_features: tuple[dict[str, NDArray[np.float32]], ...] = ()
     seen: Any = None
     raw: NDArray[Any] | None = None
+    doubts: tuple[dict[str, float], ...] = ()
 
     @property
     def before_removal(self) -> NDArray[Any]:
@@ -74,7 +76,7 @@ class Votes:
     Attributes:
         votes: of the averaged members, by name; the first member's comes first.
         frame: where the cropped grid lies, in the first vote's axis order.
-        timings, tiles, forward_passes, warnings, seen: as in ``Segmentation``.
+        timings, tiles, forward_passes, warnings, seen, doubts: as in ``Segmentation``.
         features: as its ``fold_features``.
         keep_raw: whether the mask is to be kept as it is before postprocessing.
         raw: that mask, where postprocessing follows.
@@ -90,6 +92,7 @@ class Votes:
     warnings: list[tuple[str, str]] = field(default_factory=list)
     keep_raw: bool = False
     raw: NDArray[Any] | None = None
+    doubts: tuple[dict[str, float], ...] = ()
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to a stage's time."""
@@ -145,6 +148,10 @@ class Segmenter:
             member.name: Stage(member, bundle.description, partial(network, member), accumulation, threads)
             for member in members
         }
+
+    def compare_passes(self) -> None:
+        """From now on also measure how far the first member's mirrored passes and folds agree: ``doubts``."""
+        self.first.compares = True
 
     @property
     def first(self) -> Stage:
@@ -207,6 +214,7 @@ class Segmenter:
             fold_features=found.features,
             seen=found.seen,
             raw=found.raw,
+            doubts=found.doubts,
         )
 
     def decide(self, found: Votes) -> tuple[NDArray[Any], tuple[Removal, ...]]:
@@ -296,6 +304,7 @@ class _Election:
             found.votes[member.name] = stage.vote(stitched.logits, preprocessed)
         if stage is self._segmenter.first:
             found.features, found.frame = stitched.features, stage.frame(preprocessed)
+            found.doubts = stitched.doubts
         if self._precedes(member):
             start = perf_counter()
             self._masks[member.name] = stage.mask(stitched.logits, preprocessed, found.warnings)

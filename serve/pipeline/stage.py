@@ -11,6 +11,7 @@ import numpy as np
 from nnunet_losses.serve.backends.device import device_arrays
 from nnunet_losses.serve.backends.network import OutOfDeviceMemory
 
+from .agreement import Marking
 from .ensemble import Vote
 from .gpu_labels import label_mask as gpu_label_mask
 from .gpu_stitch import GpuStitcher, Memory
@@ -38,6 +39,10 @@ _WITHOUT_CUPY = (
     "gpu.copies",
     "CuPy is not installed or finds no GPU: every tile was copied to the GPU and back, which is slower.",
 )
+_COMPARED_ON_HOST = (
+    "gpu.compared_on_host",
+    "Every tile was copied to the GPU and back to see how far passes agree, as the calibration asks: slower.",
+)
 _LABELS_ON_HOST = (
     "gpu.labels_on_host",
     "The GPU has no memory left to resample the logits: labels were decided on the processor, more slowly.",
@@ -55,6 +60,7 @@ class Stitched:
         forward_passes: tiles times mirrorings times folds.
         network_seconds: time spent inside the networks.
         warnings: codes and messages about what an engine had to do without.
+        doubts: for each fold, how far its passes agree, by measure; empty where that was not wanted.
     """
 
     logits: NDArray[Any]
@@ -63,6 +69,7 @@ class Stitched:
     forward_passes: int
     network_seconds: float
     warnings: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ class Stage:
 
     Attributes:
         member: what the bundle says of it.
+        compares: whether it is measured how far passes and folds agree, see ``agreement``.
     """
 
     def __init__(
@@ -106,6 +114,7 @@ class Stage:
         self._open = opener
         self._accumulation: Accumulation = accumulation
         self._threads = threads
+        self.compares = False
         self._networks: dict[int, TileNetwork] = {}
         self._memory = Memory.of(member.tiling)  # of a GPU
 
@@ -139,21 +148,28 @@ class Stage:
         features = tuple(
             {name: np.stack(values) for name, values in fold.items()} for fold in stitcher.features
         )
-        warnings = self._memory.warnings if isinstance(stitcher, GpuStitcher) else self._copies()
+        on_host = isinstance(stitcher, Stitcher)
+        warnings = self._copies() if on_host else self._memory.warnings
+        doubts = tuple(stitcher.doubts) if isinstance(stitcher, Stitcher) else ()
         seconds = stitcher.network_seconds
-        return Stitched(logits, features, len(tiles), stitcher.forward_passes, seconds, warnings)
+        return Stitched(logits, features, len(tiles), stitcher.forward_passes, seconds, warnings, doubts)
 
     def _stitcher(self, progress: Progress | None) -> Stitcher | GpuStitcher:
-        """Stitch where the networks run."""
+        """Stitch where the networks run; where passes are compared, in the host's memory."""
         tiling, heads = self.member.tiling, self._description.heads
         arrays = device_arrays(self.network(0))
-        if arrays is None:
-            return Stitcher(tiling, heads, self._accumulation, progress, threads=self._threads)
+        if arrays is None or self.compares:
+            marking = Marking.of(self._description) if self.compares else None
+            return Stitcher(
+                tiling, heads, self._accumulation, progress, threads=self._threads, marking=marking
+            )
         return GpuStitcher(tiling, heads, arrays, self._memory, self._accumulation, progress)
 
     def _copies(self) -> tuple[tuple[str, str], ...]:
-        """Say where tiles travel to a GPU and back because there is no CuPy."""
-        return (_WITHOUT_CUPY,) if getattr(self.network(0), "on_gpu", False) else ()
+        """Say where tiles travel to a GPU and back."""
+        if not getattr(self.network(0), "on_gpu", False):
+            return ()
+        return (_COMPARED_ON_HOST if self.compares else _WITHOUT_CUPY,)
 
     def vote(self, logits: NDArray[Any], preprocessed: Preprocessed) -> Vote:
         """Logits with the way to the cropped image's grid."""

@@ -17,6 +17,7 @@ import numpy as np
 from nnunet_losses.serve.backends import stream
 from nnunet_losses.serve.errors import Code, Refusal
 
+from .agreement import ENTROPY, FOLDS, MIRRORS, Agreement, Counts, Marking, marked_entropy
 from .blend import add_weighted, divide
 from .half import largest_magnitude
 from .parallel import Workers
@@ -74,6 +75,8 @@ class Stitcher:
         forward_passes: how often a network ran.
         network_seconds: time spent waiting for the networks.
         threads: for blending; None takes the cores that this process may use.
+        marking: what a pass marks, where it is wanted how far passes agree; None measures nothing.
+        doubts: for each network, these measures by name, see ``agreement``.
     """
 
     tiling: Tiling
@@ -84,6 +87,8 @@ class Stitcher:
     forward_passes: int = 0
     network_seconds: float = 0.0
     threads: int | None = None
+    marking: Marking | None = None
+    doubts: list[dict[str, float]] = field(default_factory=list)
 
     def logits(self, tiles: Tiles, networks: Sequence[Callable[[], TileNetwork]]) -> NDArray[Any]:
         """Mean over the networks of their stitched logits: (heads, z, y, x) in the accumulation's dtype.
@@ -92,19 +97,42 @@ class Stitcher:
             Refusal: BACKEND_FAILED where the logits overflow or are no numbers.
         """
         count = len(networks)
+        folds = None if self.marking is None or count == 1 else Counts(self.marking)
         with Workers(self.threads) as workers, _refusing_overflow(self.accumulation):
             weights = self._weight_sum(tiles, workers)
             total = self._stitch(tiles, networks[0](), weights, (0, count), workers)
+            self._look(total[tiles.back], folds)
             for index in range(1, count):
                 more = self._stitch(tiles, networks[index](), weights, (index, count), workers)
+                self._look(more[tiles.back], folds)
                 add_weighted(total, more, None, workers)
                 del more
             if count > 1:
                 divide(total, np.array(count, total.dtype), workers)
             if not np.isfinite(largest_magnitude(total)):
                 raise OverflowError
+        if folds is not None:
+            self._compare(folds)
         inner: NDArray[Any] = total[tiles.back]
         return inner
+
+    def _look(self, logits: NDArray[Any], folds: Counts | None) -> None:
+        """Measure what one network's stitched logits say, and count what they mark."""
+        if self.marking is None:
+            return
+        share = marked_entropy(logits, self.marking)
+        if share is not None:
+            self.doubts[-1][ENTROPY] = share
+        if folds is not None:
+            folds.see(logits)
+
+    def _compare(self, folds: Counts) -> None:
+        """How far the networks agree is one number, and the same for all."""
+        assert self.marking is not None, "folds are counted only with it"
+        agreement = Agreement(self.marking)
+        agreement.count(folds)
+        for doubts in self.doubts:
+            doubts[FOLDS] = agreement.disagreement
 
     def _weights(self) -> NDArray[Any]:
         size = tuple(self.tiling.patch_size)
@@ -130,12 +158,13 @@ class Stitcher:
         """Weighted mean of one network's tiles; ``turn`` says which of how many networks it is."""
         logits = np.zeros((self.heads, *tiles.padded.shape[1:]), self.accumulation)
         self.features.append({})
+        mirrors = None if self.marking is None or not self.tiling.mirror_axes else Agreement(self.marking)
         weights = self._weights().astype(np.float32)
         weights = weights if weights.ndim == 3 else weights[np.newaxis]
         # one stream over all passes: the network works on the next one while this one is added up
         with closing(stream(network, self._passes(tiles))) as outputs:
             for index, slices in enumerate(tiles.slices):
-                prediction = self._mirrored(outputs, workers)
+                prediction = self._mirrored(outputs, workers, mirrors)
                 sums = _with_depth(logits[slices])
                 add_weighted(
                     sums, _with_depth(prediction), weights if self.tiling.gaussian else None, workers
@@ -143,6 +172,8 @@ class Stitcher:
                 if self.progress is not None:
                     self.progress(turn[0] * len(tiles) + index + 1, turn[1] * len(tiles))
         divide(logits, weight_sum, workers)
+        if self.marking is not None:
+            self.doubts.append({} if mirrors is None else {MIRRORS: mirrors.disagreement})
         return logits
 
     def _passes(self, tiles: Tiles) -> Iterator[NDArray[np.float32]]:
@@ -152,20 +183,29 @@ class Stitcher:
             for axes in mirrorings(self.tiling.mirror_axes):
                 yield np.ascontiguousarray(np.flip(tile, axes))
 
-    def _mirrored(self, outputs: Iterator[TileOutput], workers: Workers) -> NDArray[np.float32]:
+    def _mirrored(
+        self, outputs: Iterator[TileOutput], workers: Workers, mirrors: Agreement | None = None
+    ) -> NDArray[np.float32]:
         """Mean of a tile's logits (heads, *patch) over all mirrorings, summed in nnU-Net's order.
 
-        Valid until the next pass is asked for.
+        Valid until the next pass is asked for. How far the passes agree is added to ``mirrors``.
         """
         flips = mirrorings(self.tiling.mirror_axes)
         total: NDArray[np.float32] = self._next(outputs, keep_features=True)[0]
         if len(flips) == 1:
             return total
         total = np.array(total)  # the next pass may write over it
+        counts = None if mirrors is None else Counts(mirrors.marking)
+        if counts is not None:
+            counts.see(total)
         for axes in flips[1:]:
             back = np.flip(self._next(outputs, keep_features=False), axes)[0]
             workers.map(partial(_add_head, total, back), range(len(total)))
+            if counts is not None:
+                counts.see(back)
         total /= np.float32(len(flips))
+        if mirrors is not None and counts is not None:
+            mirrors.count(counts, self._weights() if self.tiling.gaussian else None)
         return total
 
     def _next(self, outputs: Iterator[TileOutput], *, keep_features: bool) -> NDArray[np.float32]:

@@ -217,7 +217,7 @@ def _content_shape(data: NDArray[np.float32]) -> tuple[int, ...]:
     """Shape (z, y, x) of the box around the nonzero voxels, to which nnU-Net crops."""
     inside = nonzero(data)
     planes = [inside.any(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-    return tuple(int(np.ptp(np.flatnonzero(plane))) + 1 if plane.any() else len(plane) for plane in planes)
+    return tuple(int(np.ptp(np.flatnonzero(plane))) + 1 if plane.any() else plane.size for plane in planes)
 
 
 def _size(what: str, image: Image, shape: tuple[int, ...], *, expected: Any, observed: Any = None) -> Refusal:

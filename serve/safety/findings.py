@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnunet_losses.serve.answer import Evidence
+from nnunet_losses.serve.pipeline.agreement import ENTROPY, FOLDS, MIRRORS
 
 from .learnt import guess_unit, tails
 
@@ -228,6 +229,27 @@ def _evidence(
     return Evidence(name=name, message=message, observed=observed, expected=expected, outside=outside)
 
 
+def _mirrors(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
+    return _doubt(
+        name, case, "The mirrored passes disagree more than usual: a share of {:.1%} of what they mark."
+    )
+
+
+def _folds(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
+    return _doubt(name, case, "The folds disagree more than usual: a share of {:.1%} of what they mark.")
+
+
+def _entropy(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
+    return _doubt(
+        name, case, "What was marked is more open than usual: {:.1%} of the largest possible entropy."
+    )
+
+
+def _doubt(name: str, case: Observation, text: str) -> Evidence:
+    value = (case.doubts or {}).get(name, 0.0)
+    return _evidence(name, text.format(value), value)
+
+
 DESCRIPTIONS: dict[str, Describe] = {
     "histogram.raw": _raw_histogram,
     "histogram.preprocessed": _preprocessed_histogram,
@@ -243,5 +265,8 @@ DESCRIPTIONS: dict[str, Describe] = {
     "prediction.volume": _volume,
     "prediction.components": _components,
     "prediction.place": _place,
+    MIRRORS: _mirrors,
+    FOLDS: _folds,
+    ENTROPY: _entropy,
 }
 """A sentence for every score."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.answer import Distribution, Verdict
+from nnunet_losses.serve.pipeline.agreement import FOLDS, MIRRORS
 
 from .calibration import GuaranteeKind
 from .scores.observing import look_at_input, observe_folds
+from .scores.scorer import DOUBTS
 from .unusual import unusual_tiles
 from .verdict import judge
 
@@ -80,6 +82,11 @@ class Judge:
         images = stored.calibration.identity.images if stored.site is None else stored.site.images
         return cls(examiner, model, None if stored.site is None else stored.site.name, frozenset(images))
 
+    @property
+    def compares(self) -> bool:
+        """Whether passes and folds have to be compared, see ``pipeline.agreement``."""
+        return any(name in DOUBTS for name in self.model.section.scores)
+
     def judge(
         self, image: Image, seen: Observation, segmentation: Segmentation, limits: Sequence[str] = ()
     ) -> Distribution:
@@ -94,6 +101,11 @@ class Judge:
         observations = self.examiner.observe(image, seen, segmentation)
         found = judge(self.model, [observations[index] for index in self._positions()])
         reasons = [*limits, *([_KNOWN] if image.sha256 in self.known_images else [])]
+        reasons += [
+            text
+            for name, text in _UNCOMPARED.items()
+            if name in self.model.section.scores and name not in (observations[0].doubts or {})
+        ]
         changes: dict[str, Any] = {"site": self.site, **_limited(found, reasons)}
         if found.verdict not in (Verdict.IN_DISTRIBUTION, Verdict.NOT_CALIBRATED):
             grid = segmentation.seen.grid
@@ -109,6 +121,10 @@ class Judge:
         return [names.index(name) if name in names else 0 for name in ranked]
 
 
+_UNCOMPARED = {
+    MIRRORS: "The calibration also ranks how far mirrored passes agree; this run had none to compare.",
+    FOLDS: "The calibration also ranks how far folds agree; this run had none to compare.",
+}
 _KNOWN = "The image is itself one of those that it was ranked against."
 
 

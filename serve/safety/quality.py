@@ -17,7 +17,9 @@ import numpy as np
 from nnunet_losses.serve.answer import Quality
 
 from .logistic import Linear, fit_ridge
+from .presence_section import PresenceGuarantee
 from .quality_section import QualitySection
+from .removal import NOT_THE_LARGEST
 from .uncertainty import described
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+SURROGATE = PresenceGuarantee.SURROGATE.value
+SELECTED = (
+    "Nothing is expected of masks from which an empty label was removed; among the others, which were chosen "
+    "by that, the interval may hold a little more or less often."
+)
 FEATURES = ("confidence", "log_volume", "log_components")
 SPLIT_FROM = 40  # cases; with fewer, nothing is fitted
 _ROUNDING = 1e-9
@@ -134,12 +141,24 @@ def expected(section: QualitySection, labels: Sequence[LabelCandidates]) -> Qual
 def quality_of(
     section: QualitySection | None, labels: Sequence[LabelCandidates], stated: Statement, maps: Maps
 ) -> Quality:
-    """What an answer says of the quality. Nothing is expected of a mask that was changed or withheld."""
-    untouched = stated.mask is not None and not stated.policy.removed_components and bool(stated.mask.any())
+    """What an answer says of the quality. Nothing is expected of a mask that was changed or withheld.
+
+    nnU-Net's own postprocessing is no change: the calibration's masks went through it, too.
+    """
+    changed = any(row["reason"] != NOT_THE_LARGEST for row in stated.policy.removed_components)
+    untouched = stated.mask is not None and not changed and bool(stated.mask.any())
     quality = expected(section, labels) if section is not None and untouched else Quality()
+    if quality.interval is not None and _may_remove(stated):
+        quality = quality.model_copy(update={"remark": SELECTED})
     if stated.mask is None or not maps:
         return quality
     return quality.model_copy(update={"uncertainty": described(maps, stated.mask)})
+
+
+def _may_remove(stated: Statement) -> bool:
+    """Whether decisions of this calibration can take a label out of a mask; see ``Decision.removes``."""
+    presences = [label.presence for label in stated.labels if label.presence is not None]
+    return any(one.lower is not None and one.guarantee != SURROGATE for one in presences)
 
 
 def with_files(quality: Quality, files: Mapping[str, str]) -> Quality:

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_losses.serve.measure import CUBIC_MILLIMETRES_PER_MILLILITRE
+from nnunet_losses.serve.measure import CUBIC_MILLIMETRES_PER_MILLILITRE, label_voxels
+from nnunet_losses.serve.pipeline.postprocess import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from nnunet_losses.serve.image import Geometry
+    from nnunet_losses.serve.pipeline.postprocess import Part, Removal
     from nnunet_losses.serve.schema import Label
 
     from .candidates import LabelCandidates
     from .presence_decision import Decision
+
+BELOW_CONFIDENCE, NOT_THE_LARGEST = "ALL_COMPONENTS_BELOW_CONFIDENCE", "NOT_THE_LARGEST_COMPONENT"
 
 
 def values_without(
@@ -82,22 +87,57 @@ def remove(
     return mask, tuple(removed)
 
 
-def listed(found: LabelCandidates, decision: Decision, *, is_picture: bool) -> list[dict[str, Any]]:
+def listed(found: LabelCandidates, decision: Decision, geometry: Geometry) -> list[dict[str, Any]]:
     """Every component of a label, for ``policy.removed_components``: the largest score first."""
     rows = [
         {
-            "label": found.label,
-            "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE",
-            "voxels": candidate.voxels,
-            "volume_ml": None if is_picture else candidate.volume_mm3 / CUBIC_MILLIMETRES_PER_MILLILITRE,
+            **_row(found.label, BELOW_CONFIDENCE, candidate.voxels, candidate.place, geometry),
             "score": round(score, 6),
-            "place": candidate.place,
         }
         for candidate, score in zip(found.components, decision.scores, strict=True)
     ]
     return sorted(rows, key=lambda row: -row["score"])
 
 
-def volume_ml(voxels: int, spacing: Sequence[float], *, is_picture: bool) -> float | None:
-    """Millilitres; None for pictures."""
-    return None if is_picture else voxels * prod(spacing) / CUBIC_MILLIMETRES_PER_MILLILITRE
+def listed_step(removal: Removal, labels: Sequence[Label], geometry: Geometry) -> list[dict[str, Any]]:
+    """Every component that a step of postprocessing removed, the largest first, by the labels in it."""
+    return [
+        {
+            **_row(_names(part, labels), NOT_THE_LARGEST, part.voxels, part.place, geometry),
+            "values": removal.step.values,
+        }
+        for part in removal.parts
+    ]
+
+
+def listed_label(mask: NDArray[Any], label: Label, reason: str, geometry: Geometry) -> list[dict[str, Any]]:
+    """Every component of a label in a mask that is withheld, the largest first."""
+    parts = parts_of(mask, label_voxels(mask, label.members))
+    return [_row(label.name, reason, part.voxels, part.place, geometry) for part in parts]
+
+
+def _names(part: Part, labels: Sequence[Label]) -> str:
+    return ", ".join(label.name for label in labels if set(label.members) & set(part.values))
+
+
+def _row(
+    label: str, reason: str, voxels: int, place: tuple[float, float, float], geometry: Geometry
+) -> dict[str, Any]:
+    is_picture = geometry.dimension == 2
+    volume = voxels * prod(geometry.spacing) / CUBIC_MILLIMETRES_PER_MILLILITRE
+    return {
+        "label": label,
+        "reason": reason,
+        "voxels": voxels,
+        "volume_ml": None if is_picture else volume,
+        "place": place,
+        "place_mm": None if is_picture else _place_mm(place, geometry),
+    }
+
+
+def _place_mm(place: tuple[float, float, float], geometry: Geometry) -> tuple[float, float, float]:
+    """Patient's coordinates (x, y, z; LPS) of a voxel (z, y, x)."""
+    direction = np.array(geometry.direction, np.float64).reshape(3, 3)
+    offset = direction @ (np.array(place[::-1]) * geometry.spacing)
+    x, y, z = (np.array(geometry.origin) + offset).round(2).tolist()
+    return x, y, z

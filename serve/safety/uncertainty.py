@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnunet_losses.serve.answer import UncertaintyMap
+from nnunet_losses.serve.pipeline.agreement import entropy
 from nnunet_losses.serve.pipeline.ensemble import probability_slabs
 from nnunet_losses.serve.schema import Head
 
@@ -53,27 +54,6 @@ def uncertainty_maps(found: Votes, head: Head) -> dict[str, NDArray[np.uint8]]:
             within = sum(entropy(one, head) for one in each) / np.float32(len(each))
             maps[MUTUAL_INFORMATION][rows] = _steps(whole - within, head)
     return {measure: found.frame.whole(values) for measure, values in maps.items()}
-
-
-def entropy(probabilities: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """Entropy as a share of the largest possible, of probabilities (heads, ...).
-
-    Returns:
-        Of labels (...); of regions each one's (heads, ...).
-
-    Example:
-        >>> half = np.array([[0.5, 1.0], [0.5, 0.0]], np.float32)
-        >>> entropy(half, Head.SOFTMAX).tolist(), entropy(half, Head.SIGMOID).tolist()
-        ([1.0, 0.0], [[1.0, 0.0], [1.0, 0.0]])
-    """
-    if head is Head.SIGMOID:
-        return np.asarray((_terms(probabilities) + _terms(1 - probabilities)) / np.float32(np.log(2)))
-    return np.asarray(_terms(probabilities).sum(axis=0) / np.float32(np.log(len(probabilities))))
-
-
-def _terms(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    tiny = np.finfo(np.float32).tiny
-    return np.asarray(-probabilities * np.log(np.maximum(probabilities, tiny)))
 
 
 def _steps(shares: Any, head: Head) -> NDArray[np.uint8]:

@@ -146,8 +146,8 @@ def test_answer_says_what_postprocessing_removed(ensemble):
     assert answer.policy.applied == ("remove_all_but_largest_component",) * 2
     removed = answer.policy.removed_components
     assert removed[0]["values"] == (1, 2)
-    assert removed[0]["components"] >= 1
-    assert removed[0]["voxels"] >= removed[0]["components"]
+    assert {row["reason"] for row in removed} == {"NOT_THE_LARGEST_COMPONENT"}
+    assert all(row["voxels"] >= 1 and row["label"] and len(row["place_mm"]) == 3 for row in removed)
     assert answer.manifest.timings["postprocess"] >= 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nnunet_losses.serve.answer import EmptyMeaning, EmptyReason, Outcome, Verdict
 from nnunet_losses.serve.image import Geometry, Image
-from nnunet_losses.serve.pipeline.postprocess import Removal
+from nnunet_losses.serve.pipeline.postprocess import Part, Removal
 from nnunet_losses.serve.pipeline.segment import Segmentation
 from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy, Policies
 from nnunet_losses.serve.safety.candidates import LabelCandidates
@@ -131,10 +131,10 @@ def test_what_is_below_the_confidence_is_removed_and_listed() -> None:
     )
     assert stated.policy.applied == ("presence.removed:lesion",)
     assert stated.policy.removed_components == (
-        {"label": "lesion", "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE", "voxels": 10, "volume_ml": 0.01,
-         "score": 48.0, "place": (0, 1, 2)},
-        {"label": "lesion", "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE", "voxels": 10, "volume_ml": 0.01,
-         "score": 41.0, "place": (0, 1, 2)},
+        {"label": "lesion", "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE", "voxels": 10, "volume_ml": 0.1,
+         "score": 48.0, "place": (0, 1, 2), "place_mm": (2.0, 1.0, 0.0)},
+        {"label": "lesion", "reason": "ALL_COMPONENTS_BELOW_CONFIDENCE", "voxels": 10, "volume_ml": 0.1,
+         "score": 41.0, "place": (0, 1, 2), "place_mm": (2.0, 1.0, 0.0)},
     )  # fmt: skip
 
 
@@ -198,13 +198,16 @@ def test_a_label_that_the_calibration_does_not_know() -> None:
 
 
 def test_postprocessing_is_another_reason() -> None:
-    removal = Removal(KeepLargest(values=(1, 2)), components=1, voxels=2)
+    part = Part(voxels=2, place=(0.0, 1.5, 2.0), values=(2,))
+    removal = Removal(KeepLargest(values=(1, 2)), (part,))
     made = Segmentation(mask(organ=3), {}, 1, 1, {}, removed=(removal,), raw=mask(organ=3, lesion=2))
     stated = state(ground(mask(), segmentation=made, policies=Policies(empty=EmptyPolicy.RAW)))
     lesion = stated.labels[1]
     assert lesion.empty is not None
     assert lesion.empty.reason is EmptyReason.ALL_COMPONENTS_BELOW_SIZE
-    assert stated.policy.removed_components == ({"values": (1, 2), "components": 1, "voxels": 2},)
+    (row,) = stated.policy.removed_components
+    assert (row["label"], row["reason"], row["values"]) == ("lesion", "NOT_THE_LARGEST_COMPONENT", (1, 2))
+    assert (row["voxels"], row["place"]) == (2, (0.0, 1.5, 2.0))
     assert stated.raw is not None
     assert np.array_equal(stated.raw, mask(organ=3, lesion=2))
 

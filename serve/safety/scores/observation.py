@@ -62,6 +62,8 @@ class Observation:
         foreground_features: the same, tiles weighted by what was found in them; None where nothing was.
         found: what the mask holds.
         texture: (channels, statistics) of what the network gets, see ``texture.observe_texture``.
+        doubts: how far passes and folds disagree, and how open the answer is, by measure, see
+            ``pipeline.agreement``; a measure that there is not is left out.
     """
 
     grid: Grid
@@ -73,6 +75,7 @@ class Observation:
     foreground_features: dict[str, Floats] | None = None
     found: Found | None = None
     texture: Floats | None = None
+    doubts: dict[str, float] | None = None
 
 
 def observe_image(image: Image) -> Observation:
@@ -170,7 +173,8 @@ def _ascending(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if low > -SIXTEEN_BITS and high < SIXTEEN_BITS and high - low < SIXTEEN_BITS:
         offsets = (values - low).astype(np.uint16)
         if (offsets + low == values).all():  # else they were no integers
-            return np.sort(offsets, kind="stable") + low
+            ascending: NDArray[np.float32] = np.sort(offsets, kind="stable") + low
+            return ascending
     return np.sort(values)
 
 

@@ -28,6 +28,7 @@ def observation_to_arrays(observation: Observation) -> dict[str, NDArray[Any]]:
         arrays |= {} if values is None else {name: values}
     for name in _BY_OUTPUT:
         arrays |= nested(name, getattr(observation, name) or {})
+    arrays |= nested("doubts", {name: np.array(value) for name, value in (observation.doubts or {}).items()})
     return arrays | ({} if observation.found is None else nested("found", vars(observation.found)))
 
 
@@ -39,6 +40,7 @@ def observation_from_arrays(arrays: Arrays) -> Observation:
     """
     grid = unnested("grid", arrays)
     found = unnested("found", arrays)
+    doubts = {name: float(value) for name, value in unnested("doubts", arrays).items()}
     plain: dict[str, Any] = {name: arrays.get(name) for name in _PLAIN}
     features: dict[str, Any] = {name: unnested(name, arrays) or None for name in _BY_OUTPUT}
     return Observation(
@@ -50,6 +52,7 @@ def observation_from_arrays(arrays: Arrays) -> Observation:
             determinant=float(grid["determinant"]),
         ),
         found=Found(**found) if found else None,
+        doubts=doubts or None,
         **plain,
         **features,
     )

@@ -68,7 +68,7 @@ def observe_folds(
         image: as the reader returns it.
 
     Returns:
-        One observation for each fold of the first member; they differ in their features alone.
+        One observation for each fold of the first member; they differ in their features and doubts.
 
     Raises:
         ValueError: for features of other tiles.
@@ -76,6 +76,8 @@ def observe_folds(
     weights = foreground_weights(segmentation.mask, given.grid)
     body = body_box(given.grid.box, given.grid.forward)
     found = observe_mask(segmentation.mask, description.labels, image.geometry, body)
+    folds = segmentation.fold_features or (segmentation.features,)
+    doubts = segmentation.doubts or (None,) * len(folds)
     return tuple(
         replace(
             seen,
@@ -84,8 +86,9 @@ def observe_folds(
             features=pooled(features),
             foreground_features=pooled(features, weights),
             found=found,
+            doubts=own,
         )
-        for features in segmentation.fold_features or (segmentation.features,)
+        for features, own in zip(folds, doubts, strict=True)
     )
 
 

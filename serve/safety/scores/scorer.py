@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nnunet_losses.serve.pipeline.agreement import MEASURES
+
 from .appearance import Appearance
 from .channels import Correlations
+from .doubts import Doubt, measured
 from .geometry import GridDistance, Orientation
 from .histogram import Histogram
 from .neighbours import Neighbours
@@ -44,6 +47,10 @@ RECIPES: dict[str, tuple[type[Score], Fit]] = {
     "prediction.place": (Plausibility, partial(Plausibility.fit, aspect="place")),
 }
 """Every score by name: its class, and how it is fitted."""
+DOUBTS: dict[str, tuple[type[Score], Fit]] = {
+    measure: (Doubt, partial(Doubt.fit, measure=measure)) for measure in MEASURES
+}
+"""Scores that cost something; only on demand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +126,13 @@ class Scorer:
             return cls.from_arrays(dict(file))
 
 
+def fit_with_doubts(observations: Sequence[Observation]) -> Scorer:
+    """Fit all scores, and those ``DOUBTS`` that were measured."""
+    return Scorer.fit(observations, [*RECIPES, *measured(observations)])
+
+
 def _recipe(name: str) -> tuple[type[Score], Fit]:
-    if name not in RECIPES:
-        raise ValueError(f"the score {name!r} is not known; expected one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    known = RECIPES | DOUBTS
+    if name not in known:
+        raise ValueError(f"the score {name!r} is not known; expected one of {', '.join(known)}")
+    return known[name]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_losses.serve.pipeline.postprocess import postprocess
+from nnunet_losses.serve.pipeline.postprocess import Part, postprocess
 from nnunet_losses.serve.schema import KeepLargest
 
 
@@ -84,3 +84,33 @@ def test_empty_masks_stay_empty() -> None:
     assert not found.any()
     assert found.dtype == np.uint16
     assert removed.voxels == 0
+
+
+def test_every_removed_component_is_described() -> None:
+    mask = np.zeros((4, 6, 9), np.uint8)
+    mask[0, 0, :5] = 1
+    mask[2, 1:3, 2:4] = 2  # four voxels, and a fifth of another label that touches them
+    mask[3, 3, 4] = 1
+    mask[2, 5, 8] = 1
+    _, (removal,) = postprocess(mask, [KeepLargest(values=(1, 2))])
+    assert removal.parts == (Part(1, (2.0, 5.0, 8.0), (1,)),)  # of five voxels each, both largest ones stay
+    mask[0, 0, 5] = 1
+    _, (removal,) = postprocess(mask, [KeepLargest(values=(1, 2))])
+    (large,) = removal.parts
+    assert (large.voxels, large.values) == (5, (1, 2))
+    assert large.place == (2.2, 1.8, 2.8)
+    assert (removal.components, removal.voxels) == (1, 5)
+    assert not mask[1:].any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_add_up_to_what_was_removed(seed: int) -> None:
+    mask = (np.random.default_rng(seed).random((9, 11, 12)) < 0.12).astype(np.uint8)
+    before = mask.copy()
+    _, (removal,) = postprocess(mask, [KeepLargest(values=(1,))])
+    gone = (before > 0) & (mask == 0)
+    assert removal.voxels == gone.sum() > 0
+    weights = [part.voxels for part in removal.parts]
+    assert weights == sorted(weights, reverse=True)
+    centroid = np.average([part.place for part in removal.parts], axis=0, weights=weights)
+    assert centroid == pytest.approx(np.argwhere(gone).mean(axis=0), abs=0.01)
