@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .course import Course
+    from .policies import Policies
     from .predictor import Predictor
 
 ANSWERED, FAILED, REJECTED = 0, 1, 3  # exit codes; 2 is a wrong command line
@@ -104,7 +105,7 @@ class Batch:
     Attributes:
         predictor: the model.
         folder: for masks, answers and problems.
-        overwrite: whether cases that were answered before are answered again.
+        overwrite: whether cases that this model answered before, by the same wishes, are answered again.
         overlap: read and preprocess the next case, and write the one before, while the network works on this
             one. There are three cases in memory then at most, fewer where it does not suffice for three.
             The answers are the same but for their timings.
@@ -216,19 +217,31 @@ class Batch:
         text = problem_of(refusal).model_dump_json(indent=2)
         write_text(text + "\n", self.folder / f"{case}.problem.json")
 
+    def _is_ours(self, answer: Answer) -> bool:
+        """Whether this model gave it, by the same wishes: answers of two must not be mixed in one folder."""
+        is_breach = answer.problem is not None and answer.problem.code.startswith("contract.")
+        same_model = answer.manifest.bundle_sha256 == self.predictor.bundle.sha256
+        return same_model and (is_breach or _same_wishes(answer, self.predictor.policies))
+
     def _earlier(self, case: str) -> Result | None:
-        """The complete answer of an earlier run, where there is one."""
+        """The complete answer of an earlier run of the same model, where there is one."""
         answer_file = self.folder / f"{case}.json"
         mask_file = self.folder / f"{case}{self.predictor.bundle.description.file_ending}"
         try:
             answer = Answer.model_validate_json(answer_file.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+        if not self._is_ours(answer):
+            return None
         if answer.outcome is Outcome.REJECTED:
             return Result(case, Written(answer, answer_file, None), kept=True)
         return (
             Result(case, Written(answer, answer_file, mask_file), kept=True) if mask_file.exists() else None
         )
+
+
+def _same_wishes(answer: Answer, policies: Policies) -> bool:
+    return (answer.policy.ood, answer.policy.empty) == (policies.ood, policies.empty)
 
 
 def exit_code(results: Sequence[Result]) -> int:

@@ -17,6 +17,7 @@ from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import Case, Incomplete, Limits
 from nnunet_losses.serve.memory_gate import MemoryGate
 from nnunet_losses.serve.pipeline.segment import Segmentation
+from nnunet_losses.serve.policies import OodPolicy, Policies
 from nnunet_losses.serve.predictor import Predictor
 from nnunet_losses.serve.safety.contract import memory_needed
 
@@ -231,6 +232,22 @@ def test_earlier_answers_are_kept(tmp_path: Path) -> None:
     engine = Staged()
     results = list(batch(tmp_path / "out", engine, overwrite=False).run(todo))
     assert [result.kept for result in results] == [True, False, True]
+
+
+def test_only_answers_of_the_same_model_and_wishes_are_kept(tmp_path: Path) -> None:
+    todo, out = cases(tmp_path / "in", 1), tmp_path / "out"
+    for sha256, ood, kept in (
+        ("a" * 64, OodPolicy.FLAG, False),
+        ("a" * 64, OodPolicy.FLAG, True),
+        ("b" * 64, OodPolicy.FLAG, False),
+        ("b" * 64, OodPolicy.REJECT, False),
+        ("b" * 64, OodPolicy.REJECT, True),
+    ):
+        run = batch(out, overwrite=False)
+        run.predictor.bundle.sha256 = sha256
+        run.predictor.policies = Policies(ood)
+        (result,) = run.run(todo)
+        assert result.kept is kept
 
 
 def test_the_gate() -> None:
