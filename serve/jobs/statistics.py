@@ -38,9 +38,6 @@ class Statistic(NamedTuple):
     value: float = 1.0
 
 
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
 def count_end(connection: Connection, job: Job, state: JobState, values: Mapping[str, Any]) -> None:
     """Count a job that is over.
 
@@ -88,7 +85,8 @@ def add(connection: Connection, amounts: Iterable[Statistic]) -> None:
         {"name": amount.name, "labels": json.dumps(amount.labels, sort_keys=True), "value": amount.value}
         for amount in amounts
     ]
-    new = _INSERTS[connection.dialect.name](STATISTICS)
+    is_sqlite = connection.dialect.name == "sqlite"
+    new = sqlite.insert(STATISTICS) if is_sqlite else postgresql.insert(STATISTICS)
     raised = {"value": STATISTICS.c.value + new.excluded.value}
     connection.execute(new.on_conflict_do_update(index_elements=["name", "labels"], set_=raised), rows)
 
