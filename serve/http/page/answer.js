@@ -2,7 +2,7 @@
 
 import { byId, inWords, make, number, problemNotice, show } from "./elements.js";
 import { patternName, swatch } from "./palette.js";
-import { amount, guarantee, nextSteps, outcome, parts, percent, verdict } from "./words.js";
+import { amount, guarantee, nextSteps, outcome, parts, percent, place, plural, verdict } from "./words.js";
 
 /** Show a whole answer. `labels` are the model's, whose order decides the colours. */
 export function showAnswer(answer, labels) {
@@ -70,8 +70,28 @@ function likeness(distribution) {
   return section("Is the image like those that the model knows?",
     make("p", {}, make("span", { className: "chip", tone }, `${sign} ${name}`)), make("p", {}, text),
     ...(distribution.remark ? [make("p", { className: "hint" }, distribution.remark)] : []),
-    ...(evidence.length ? [make("details", {}, make("summary", {}, `Evidence (${evidence.length})`), ...bullets(evidence))] : []));
+    ...(evidence.length ? [make("details", {}, make("summary", {}, `Evidence (${evidence.length})`), ...bullets(evidence))] : []),
+    ...places(distribution.unusual_tiles ?? []));
 }
+
+/** Where the network meets what it does not know; a click takes the viewer there. */
+function places(tiles) {
+  if (!tiles.length) return [];
+  const rows = tiles.map((tile) => {
+    const { text, middle } = place(tile);
+    const row = make("li", {}, text);
+    if (middle) {
+      const jump = make("button", { type: "button", className: "quiet" }, "Show");
+      jump.addEventListener("click", () => { jump.disabled = !lookAt(middle); });
+      row.append(" ", jump);
+    }
+    return row;
+  });
+  return [make("p", {}, `Least familiar to the network: ${plural(tiles.length, "place")}, the strangest first.`), make("ul", {}, ...rows)];
+}
+
+/** Ask the viewer to go to a place (right, front, head; mm); whether it can. */
+const lookAt = (detail) => !byId("screen").dispatchEvent(new CustomEvent("look", { detail, cancelable: true }));
 
 function changes(policy) {
   const removed = policy.removed_components.map(inWords);

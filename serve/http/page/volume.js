@@ -38,8 +38,16 @@ export async function showVolume({ images, mask, labels, screen, tools, note }) 
   viewer.onLocationChange = (place) => { note.textContent = where(place, labels, Boolean(mask)); };
   viewer.createOnLocationChange();
   listenToKeys(canvas, viewer);
+  const look = (event) => { event.preventDefault(); lookAt(viewer, event.detail); };
+  screen.addEventListener("look", look);
   tools.replaceChildren(viewChoice(viewer), ...(mask ? [opacity(viewer), ...labelChoice(viewer, labels)] : []), ...channelChoice(viewer, NVImage, images));
-  return { kind: "volume", dispose: () => viewer.cleanup() };
+  return { kind: "volume", dispose: () => { screen.removeEventListener("look", look); viewer.cleanup(); } };
+}
+
+function lookAt(viewer, place) {
+  viewer.scene.crosshairPos = viewer.mm2frac(place);
+  viewer.drawScene();
+  viewer.createOnLocationChange();
 }
 
 async function overlay(NVImage, mask, labels) {

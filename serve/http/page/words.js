@@ -1,6 +1,6 @@
 // What the answer's values mean, in sentences. Tones choose colours; signs say the same without them.
 
-const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export function list(names) {
   if (names.length < 2) return names.join("");
@@ -73,6 +73,22 @@ export function verdict({ verdict: value, p, p_min: least, n_calibration: n }) {
 }
 
 export const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
+
+/** Where a tile lies, in words; its middle as viewers have it (right, front, head; mm), where there are millimetres. */
+export function place({ voxels, corners_mm: corners, z }) {
+  const strength = `${Number(z.toPrecision(2))} deviations from the usual`;
+  if (!corners) {
+    const [, rows, columns] = voxels;
+    return { text: `Columns ${span(columns)}, rows ${span(rows)}: ${strength}.`, middle: null };
+  }
+  const [low, high] = corners;
+  const middle = low.map((value, axis) => (value + high[axis]) / 2 * (axis < 2 ? -1 : 1)); // the answer counts to the left and back
+  const sizes = low.map((value, axis) => (high[axis] - value).toFixed(0));
+  const [right, front, head] = middle.map((value) => value.toFixed(0));
+  return { text: `Around right–left ${right}, back–front ${front}, foot–head ${head} mm (${sizes.join(" × ")} mm large): ${strength}.`, middle };
+}
+
+const span = ([first, behind]) => `${first} to ${behind - 1}`;
 
 /** What is promised, and what is not. */
 export function guarantee({ kind, alpha, misses, n }) {

@@ -99,6 +99,8 @@ def test_an_unusual_image_is_called_so(service: FakeService, driver: Driver, vol
         "remark": "Too few cases for 1 %.",
         "evidence": [{"name": "histogram", "message": "The contrast is another one.", "p": 0.02}],
     }
+    tile = {"voxels": [[2, 10], [4, 12], [6, 20]], "corners_mm": [[-12, -20, 4], [-4, -8, 14]], "z": 9.12}
+    distribution["unusual_tiles"] = [tile, tile | {"corners_mm": None, "z": 3.0}]
     removed = [{"label": "Anterior", "voxels": 12, "reason": "too small"}]
     policy = {"ood": "flag", "empty": "flag", "applied": [], "removed_components": removed}
     service.answer = answer(distribution=distribution, policy=policy)
@@ -114,8 +116,14 @@ def test_an_unusual_image_is_called_so(service: FakeService, driver: Driver, vol
         "Evidence (1)",
         "Removed parts (1)",
         "12",
+        "2 places",
+        "right–left 8, back–front 14, foot–head 9 mm (8 × 12 × 10 mm large): 9.1 deviations",
+        "Columns 6 to 19, rows 4 to 11",
     ):
         assert words in text
+    assert (
+        driver.page.get_by_role("button", name="Show", exact=True).count() == 1
+    )  # where there are millimetres
     driver.page.get_by_text("Evidence (1)").click()
     assert "The contrast is another one." in driver.statement()
 

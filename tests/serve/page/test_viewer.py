@@ -9,6 +9,7 @@ import pytest
 
 from . import images
 from .driver import ORANGE, SEEN, SKY, Driver, script, share
+from .fake_service import answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,18 @@ def test_the_mask_can_be_faded_out_and_labels_be_shown_alone(
     driver.page.get_by_label("Mask", exact=True).fill("0")
     driver.page.wait_for_timeout(300)
     assert share(driver.pixels(), SKY) < 0.001
+
+
+def test_the_viewer_goes_to_an_unusual_place(service: FakeService, driver: Driver, volume: str) -> None:
+    tile = {"voxels": [[2, 10], [10, 18], [4, 12]], "corners_mm": [[-12, -20, 4], [-4, -8, 14]], "z": 9.1}
+    service.files = dict(MASK)
+    service.answer = answer(distribution={"verdict": "out_of_distribution", "unusual_tiles": [tile]})
+    driver.choose(volume)
+    driver.send()
+    driver.viewer()
+    driver.page.get_by_role("button", name="Show", exact=True).click()
+    note = driver.page.locator("#viewer-note").inner_text()
+    assert "Right–left 8.0, back–front 14.0, foot–head 9.0 mm" in note
 
 
 @pytest.mark.parametrize("kind", ["picture", "volume"])
