@@ -12,9 +12,9 @@ from .errors import (
     ServiceError,
     Unreachable,
 )
-from .records import Artifact, Event, Job, Model, Progress
+from .records import Artifact, Event, Job, Model, Progress, Push, Series
 
 __all__ = [
     "Artifact", "Busy", "Client", "Damaged", "Event", "Forbidden", "InputRefused", "Job", "Model", "NotFound",
-    "Progress", "Rejected", "ServerFailed", "ServiceError", "Unreachable",
+    "Progress", "Push", "Rejected", "Series", "ServerFailed", "ServiceError", "Unreachable",
 ]  # fmt: skip

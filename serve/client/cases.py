@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from .records import Series
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -16,10 +18,11 @@ _ENDING = re.compile(r"(\.nii)?\.[^.]+$", re.IGNORECASE)
 
 
 class Case(NamedTuple):
-    """A case's name, for its results, and its files by part."""
+    """A case's name, for its results, and its files by part; or its series in an archive."""
 
     name: str
     files: Mapping[str, Path]
+    series: Series | None = None
 
 
 def find_cases(inputs: Iterable[Path], model: Model) -> list[Case]:
@@ -69,6 +72,31 @@ def named_case(pairs: Sequence[tuple[str, Path]], model: Model, *, name: str | N
     case = name or case_name(next(iter(files.values())))
     _require_all(case, files, model.parts)
     return Case(case, files)
+
+
+def series_case(archive: str, study: str, series: Sequence[str], model: Model) -> Case:
+    """One case in an archive, named after its (first) series.
+
+    Args:
+        archive: the server's name for it.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID, or NAME=UID for each channel.
+        model: that will get it.
+
+    Raises:
+        ValueError: the series are not the model's channels.
+
+    Example:
+        >>> from nnunet_losses.serve.client.records import Model
+        >>> series_case("pacs", "1.2", ["1.3"], Model(name="lung", state="ready", parts=("CT",))).name
+        '1.3'
+    """
+    if len(series) == 1 and "=" not in series[0]:
+        return Case(series[0], {}, Series(archive=archive, study=study, series=series[0]))
+    pairs = dict(text.partition("=")[::2] for text in series)
+    if len(pairs) < len(series) or not all(pairs.values()) or len(pairs) != len(model.parts):
+        raise ValueError(f"--series wants NAME=UID once for each of {', '.join(model.parts)}.")
+    return Case(next(iter(pairs.values())), {}, Series(archive=archive, study=study, series=pairs))
 
 
 def case_name(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from .errors import Damaged, ServiceError, Unreachable
 from .event_lines import read_events
-from .records import Event, Job, Model
+from .records import Event, Job, Model, Series
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .records import Artifact
 
 POLL_SECONDS = 1.0
+_SWITCHES = frozenset({"uncertainty", "mirror", "skip_background"})
 _DOUBLE_ENDINGS = (".nii.gz",)
 
 
@@ -75,33 +76,43 @@ class Client:
         found = self._transport.json("GET", "v1/models")
         return tuple(Model.model_validate(model) for model in found["models"])
 
+    def archives(self) -> tuple[str, ...]:
+        """Names of the archives that series can be fetched from, and results stored in."""
+        found = self._transport.json("GET", "v1/archives")
+        return tuple(archive["name"] for archive in found["archives"])
+
     def submit(
         self,
-        files: Mapping[str, Path],
+        files: Mapping[str, Path] | Series,
         *,
         model: str | None = None,
         case: str | None = None,
         outputs: Iterable[str] = (),
+        push: str | None = None,
         options: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Job:
         """Submit one case.
 
         Args:
-            files: by the names that the model gives its ``parts``.
+            files: by the names that the model gives its ``parts``; or a series, which the server fetches.
             model: needed where several are served.
             case: shown in the answer; not a patient's name.
             outputs: kinds of result files; the server's choice if there are none.
-            options: further fields of the request.
+            push: archive that gets the DICOM objects among the outputs; a SEG if there are none.
+            options: further fields of the request, as ``{"empty_seg": "omit", "orientation": "RAS"}``.
             key: idempotency key; None makes a new one, so that only repetitions of this call are one job.
 
         Raises:
             ServiceError: see ``errors``.
             OSError: a file cannot be read.
         """
-        fields = {"model": model, "case": case, "outputs": ",".join(outputs), **(options or {})}
+        fields = {"model": model, "case": case, "outputs": ",".join(outputs), "push": push, **(options or {})}
         data = {name: value for name, value in fields.items() if value}
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        if isinstance(files, Series):
+            body = series_body(files, data)
+            return Job.model_validate(self._transport.json("POST", "v1/jobs", json=body, headers=headers))
         with ExitStack() as opened:
 
             def parts() -> list[tuple[str, tuple[str, BinaryIO]]]:
@@ -209,9 +220,26 @@ class Client:
         finally:
             part.unlink(missing_ok=True)
 
-    def segment(self, files: Mapping[str, Path], **options: Any) -> Job:
+    def segment(self, files: Mapping[str, Path] | Series, **options: Any) -> Job:
         """Submit one case and wait for it; options as for ``submit``."""
         return self.wait(self.submit(files, **options).id)
+
+
+def series_body(series: Series, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Body of a request for a series: the form's fields, as JSON has them.
+
+    Example:
+        >>> series_body(Series(archive="pacs", study="1.2", series="1.3"), {"uncertainty": "true"})
+        {'source': {'archive': 'pacs', 'study': '1.2', 'series': '1.3'}, 'uncertainty': True}
+    """
+    members: dict[str, Any] = {"source": series.model_dump(), **fields}
+    if "outputs" in fields:
+        members["outputs"] = fields["outputs"].split(",")
+    for name in _SWITCHES & fields.keys():
+        members[name] = fields[name] in {"true", "1"}
+    if "step" in fields:
+        members["step"] = float(fields["step"])
+    return members
 
 
 def sent_name(path: Path) -> str:

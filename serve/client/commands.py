@@ -30,6 +30,23 @@ def send_command(
     channel: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="One case, channel by channel; repeatable.")
     ] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="Archive of the server that has the series, instead of files.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="StudyInstanceUID in the archive.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(metavar="UID", help="SeriesInstanceUID; for several channels NAME=UID, repeated."),
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option(help="Archive of the server that gets the SEG, and what else is DICOM.")
+    ] = None,
+    empty_seg: Annotated[
+        str | None, typer.Option(metavar="[emit|omit]", help="An empty DICOM SEG or RTSTRUCT.")
+    ] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="How the model's training images lay, as RAS; turns DICOM series.")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Policy, as ood=reject; repeatable.")
     ] = None,
@@ -57,8 +74,10 @@ def send_command(
 
     Exit code 130: stopped by Ctrl-C; the jobs go on.
     """
-    if bool(inputs) == bool(channel):
-        raise typer.BadParameter("Name images, or one case by --channel NAME=FILE; one of the two.")
+    if [bool(inputs), bool(channel), bool(archive)].count(True) != 1:
+        raise typer.BadParameter("Name images, or one case by --channel NAME=FILE or in an --archive.")
+    if not bool(archive) == bool(study) == bool(series):
+        raise typer.BadParameter("--archive, --study and --series belong together.")
     try:
         from .client import Client
     except ModuleNotFoundError as error:
@@ -85,9 +104,15 @@ def send_command(
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from error
         chosen = _choose(models, model)
-        cases = _cases(inputs or [], channel or [], chosen)
+        if archive and study and series:
+            cases = [_series(archive, study, series, chosen)]
+        else:
+            cases = _cases(inputs or [], channel or [], chosen)
         kinds = tuple(kind.strip() for kind in outputs.split(",") if kind.strip())
-        sending = Sending(client, chosen, output, kinds, dict(_pairs(option or [], "--option")))
+        options = dict(_pairs(option or [], "--option"))
+        options |= {"empty_seg": empty_seg} if empty_seg else {}
+        options |= {"orientation": orientation} if orientation else {}
+        sending = Sending(client, chosen, output, kinds, options, push)
         _spare_inputs(cases, sending)
         sent = send_with_progress(sending, cases)
     raise typer.Exit(report(sent, as_json=as_json))
@@ -110,6 +135,15 @@ def _cases(inputs: list[Path], channels: list[str], model: Model) -> list[Case]:
             raise typer.BadParameter(f"{path} does not exist.")
     try:
         return [named_case(pairs, model, name=None)] if pairs else find_cases(inputs, model)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _series(archive: str, study: str, series: list[str], model: Model) -> Case:
+    from .cases import series_case
+
+    try:
+        return series_case(archive, study, series, model)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

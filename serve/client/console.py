@@ -80,12 +80,22 @@ def report(sent: Sequence[Sent], *, as_json: bool) -> int:
     return code
 
 
+def _told(sent: Sent) -> list[str]:
+    """What became of the wish to store results in an archive."""
+    if sent.push is None:
+        return []
+    if sent.push.problem is None:
+        return [f"{sent.push.archive}: {sent.push.state}"]
+    return [f"{sent.push.archive}: {sent.push.state}, {sent.push.problem.detail}"]
+
+
 def _table(sent: Sequence[Sent]) -> Table:
     table = Table(title=f"{len(sent)} case" + ("" if len(sent) == 1 else "s"))
     for heading in ("case", "outcome", "files, or what went wrong"):
         table.add_column(heading, overflow="fold")
     for one in sent:
-        remark = str(one.error) if one.error is not None else "\n".join(map(str, one.files.values()))
+        told = [str(one.error)] if one.error is not None else [*map(str, one.files.values()), *_told(one)]
+        remark = "\n".join(told)
         table.add_row(
             escape(one.case),
             f"[{_STYLES.get(one.outcome, 'default')}]{one.outcome or 'failed'}[/]",

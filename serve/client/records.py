@@ -60,6 +60,30 @@ class JobProblem(Record):
     remedy: str
 
 
+class Series(Record):
+    """A case in an archive.
+
+    Attributes:
+        archive: the server's name for it, see ``Client.archives``.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID; of a model with several channels one for each, by its ``parts``.
+    """
+
+    archive: str
+    study: str
+    series: str | dict[str, str]
+
+
+class Push(Record):
+    """What became of the wish to store results in an archive: ``stored``, ``failed`` or ``withheld``."""
+
+    archive: str
+    state: str
+    objects: tuple[str, ...] = ()
+    attempts: int = 0
+    problem: JobProblem | None = None
+
+
 class Job(Record):
     """One job. A rejected image is a job that succeeded, with the outcome ``rejected``.
 
@@ -81,6 +105,7 @@ class Job(Record):
     outcome: str | None = None
     verdict: str | None = None
     problem: JobProblem | None = None
+    push: Push | None = None
     artifacts: tuple[Artifact, ...] = ()
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .cases import Case
     from .client import Client
-    from .records import Artifact, Job, Model
+    from .records import Artifact, Job, Model, Push
 
 ANSWER, MASK = "answer", "mask"
 _ENDINGS = {
@@ -42,12 +42,15 @@ class Sent:
     outcome: str | None
     files: Mapping[str, Path]
     error: ServiceError | None = None
+    push: Push | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
         files = {kind: str(path) for kind, path in self.files.items()}
         problem = None if self.error is None else problem_of(self.error)
-        return {"case": self.case, "outcome": self.outcome, "files": files, "problem": problem}
+        push = None if self.push is None else self.push.model_dump()
+        told = {"problem": problem, "push": push}
+        return {"case": self.case, "outcome": self.outcome, "files": files, **told}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Sending:
         model: which one answers.
         folder: for results: CASE.json the answer, CASE with the mask's ending, CASE.KIND with another's.
         outputs: kinds of results beside answer and mask.
+        push: archive that gets the DICOM objects among them.
         options: further fields of the request.
     """
 
@@ -67,6 +71,7 @@ class Sending:
     folder: Path
     outputs: tuple[str, ...] = ()
     options: Mapping[str, str] | None = None
+    push: str | None = None
 
     def send(self, case: Case, *, on_news: Callable[[Job], object]) -> Sent:
         """Send one case, wait, and write its results; what an interrupted run began is taken up.
@@ -117,7 +122,10 @@ class Sending:
         except (OSError, ValueError, KeyError, TypeError, NotFound):
             note.unlink(missing_ok=True)
         kinds = (MASK, ANSWER, *(kind for kind in self.outputs if kind not in {MASK, ANSWER}))
-        job = self.client.submit(case.files, model=self.model.name, outputs=kinds, options=self.options)
+        wanted = case.files if case.series is None else case.series
+        job = self.client.submit(
+            wanted, model=self.model.name, outputs=kinds, push=self.push, options=self.options
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"job": job.id, "request": stamp}))
         return job
@@ -128,7 +136,9 @@ class Sending:
             [part, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
             for part, path in case.files.items()
         ]
-        return [self.model.name, sorted(self.outputs), sorted((self.options or {}).items()), files]
+        series = None if case.series is None else case.series.model_dump()
+        options = [list(pair) for pair in sorted((self.options or {}).items())]
+        return [self.model.name, sorted(self.outputs), options, files, series, self.push]
 
     def _finish(self, case: Case, job: Job) -> Sent:
         self._clear(case)
@@ -140,7 +150,7 @@ class Sending:
             files[artifact.name] = self.client.download(artifact, self._path(case, self._ending(artifact)))
         for ending in (".job.json", ".problem.json"):
             self._path(case, ending).unlink(missing_ok=True)
-        return Sent(case.name, job.outcome, files)
+        return Sent(case.name, job.outcome, files, push=job.push)
 
     def _ending(self, artifact: Artifact) -> str:
         if artifact.name == ANSWER:
@@ -172,8 +182,11 @@ def problem_of(error: ServiceError) -> dict[str, Any]:
 
 
 def exit_code(sent: Sequence[Sent]) -> int:
-    """0 where all cases were answered, 1 where one was not, else 3 where one was rejected; as ``predict``."""
-    if any(one.error is not None for one in sent):
+    """0 where all cases were answered, 1 where one was not, else 3 where one was rejected; as ``predict``.
+
+    An answer that was to be stored in an archive, and was not, counts as none.
+    """
+    if any(one.error is not None or (one.push and one.push.state == "failed") for one in sent):
         return 1
     return 3 if any(one.outcome == "rejected" for one in sent) else 0
 

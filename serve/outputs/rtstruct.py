@@ -85,7 +85,8 @@ def _structure_set(answered: Answered, series: Series) -> Dataset:
     ]
     made.RTROIObservationsSequence = [_observation(index) for index, _, _ in answered.labels()]
     made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    # explicit VRs hold 64 KiB of coordinates at most (PS3.5, 7.1.2): some 2000 points of one contour
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     return made
 
 

@@ -50,13 +50,14 @@ def to_pixels(points: NDArray[np.float64], source: pydicom.Dataset) -> NDArray[n
 
 def filled(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.bool_]:
     """Pixels whose centres lie in a polygon, by the even-odd rule (PNPOLY)."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
     inside = np.zeros(tuple(shape), bool)
+    x = np.arange(shape[1])
     for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         if abs(y1 - y2) < 1e-6:
             continue
-        crosses = (y1 > y) != (y2 > y)
-        inside ^= crosses & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+        first, behind = (max(0, int(np.ceil(value))) for value in sorted((y1, y2)))
+        crossed = np.arange(first, min(behind, shape[0]))
+        inside[crossed] ^= x < ((x2 - x1) * (crossed - y1) / (y2 - y1) + x1)[:, None]
     return inside
 
 

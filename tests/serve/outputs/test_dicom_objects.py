@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from nnunet_losses.serve.errors import Code, Refusal
 from nnunet_losses.serve.formats import read_image
@@ -90,6 +91,48 @@ def test_each_contour_has_its_holes_by_itself(tmp_path: Path) -> None:
     for number, source in enumerate(all_sources):
         found = [to_pixels(points, source) for points in polygons[source.SOPInstanceUID]]
         assert np.array_equal(union_filled(found, mask.shape[1:]), mask[number] == 1)
+
+
+def test_a_contour_of_more_than_64_kibibytes(tmp_path: Path) -> None:
+    """One part with many holes is one contour; explicit VRs could not hold its coordinates."""
+    made = phantom((3, 110, 110))
+    image = read_image(
+        [write_series(tmp_path / "s", made.datasets())], reader=Reader.SIMPLE_ITK, orientation="LPS"
+    )
+    mask = np.zeros(image.shape, np.uint8)
+    mask[1] = 1
+    mask[1, 1:-1:3, 1:-1:3] = 0
+    (output,) = write_outputs(["rtstruct"], mask, image, answer(), description(), tmp_path)
+    (contour,) = pydicom.dcmread(output.path).ROIContourSequence[0].ContourSequence
+    assert sum(len(str(value)) + 1 for value in contour.ContourData) > 2**16
+    assert np.array_equal(read_rtstruct(output.path, made.datasets())[..., 0], mask == 1)
+
+
+def test_the_same_answer_has_the_same_uids(tmp_path: Path) -> None:
+    """What is stored again after a crash is the same object, and no second one."""
+    made = phantom()
+    image = read_image(
+        [write_series(tmp_path / "s", made.datasets())], reader=Reader.SIMPLE_ITK, orientation="RAS"
+    )
+    mask = np.zeros(image.shape, np.uint8)
+    mask[2:4, 3:7, 5:9] = 1
+    found = []
+    for identity in ("job 1", "job 1", "job 2", None, None):
+        outputs = write_outputs(
+            ["seg", "rtstruct"],
+            mask,
+            image,
+            answer(),
+            description(),
+            tmp_path,
+            Options(identity=identity),
+        )
+        read = [pydicom.dcmread(output.path) for output in outputs]
+        assert all(UID(one.SOPInstanceUID).is_valid and UID(one.SeriesInstanceUID).is_valid for one in read)
+        found.append(tuple((one.SOPInstanceUID, one.SeriesInstanceUID) for one in read))
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+    assert len({uid for pair in found[0] for uid in pair}) == 4
 
 
 @pytest.mark.parametrize("empty_seg", EmptySeg)
