@@ -190,8 +190,9 @@ class Comparison:
     def exact_share(self, outcome: Outcome, *, present: bool, calibrated: bool) -> Estimate:
         """Specificity, or for ``present`` case sensitivity, mean over trainings, with an exact interval.
 
-        The interval is of one training's number of cases (rounded mean of answers): trainings answer
-        about the same cases, so their answers must not be counted as independent.
+        The interval is of one training's number of cases: trainings answer about the same cases, so their
+        answers must not be counted as independent. Where the mean number of right answers is not whole, it
+        reaches from the lower end for the number below to the upper end for the number above.
         """
         right = [
             [
@@ -205,8 +206,9 @@ class Comparison:
         if not cases:
             return Estimate.nothing()
         value = float(np.mean([np.mean(one) for one in right if one]))
-        exact = share(round(value * cases), cases)
-        return Estimate(value, exact.low, exact.high, cases)
+        right_answers = round(value * cases, 6)  # 5.5, not 5.500000000000001
+        below, above = (share(int(end(right_answers)), cases) for end in (math.floor, math.ceil))
+        return Estimate(value, below.low, above.high, cases)
 
     def _presence_auroc(self, outcome: Outcome) -> Estimate:
         scores = self.table(outcome, lambda _, case: math.nan if case.score is None else case.score)

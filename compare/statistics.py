@@ -114,7 +114,15 @@ class Pair:
 
     @property
     def shown(self) -> bool:
-        """Whether a difference can be shown."""
+        """Whether a difference can be shown: by the test, and by the interval, which also knows trainings.
+
+        The test sees the mean over trainings alone, so by itself it would say nothing about a further one.
+        """
+        return self.passes_test and not self.difference.low <= 0 <= self.difference.high
+
+    @property
+    def passes_test(self) -> bool:
+        """Whether these trainings differ on further cases."""
         return self.p_holm < SIGNIFICANCE
 
 

@@ -101,7 +101,8 @@ _SIZES = (
 _CURVES = "nnU-Net's own running figure on random patches, smoothed; it chooses nothing here."
 _TABLE = "Green is better, within a column. Below each figure its 95 % interval; hover for what it is."
 _PAIRS = (
-    "Difference in Dice, row minus column, and corrected p value (Wilcoxon, Holm). Bold: shown to differ."
+    "Difference in Dice, row minus column, and corrected p value (Wilcoxon over cases, Holm). Bold: shown to "
+    "differ, by p below 0.05 and by an interval over cases and trainings without 0; hover for it."
 )
 
 

@@ -144,8 +144,8 @@ def _told_apart(
         )
     if pairs:
         yield (
-            f"Tested on the same cases, pair by pair (Wilcoxon, {len(pairs)} pairs, Holm, "
-            f"{percent(SIGNIFICANCE)}). Not shown to differ does not mean equal."
+            f"Shown means: by a test on the same cases (Wilcoxon, {len(pairs)} pairs, Holm, "
+            f"{percent(SIGNIFICANCE)}) and by an interval over cases and trainings. Not shown is not equal."
         )
 
 
@@ -157,7 +157,9 @@ def _free(comparison: Comparison, candidates: Sequence[Outcome]) -> Iterator[str
     figures = comparison.figures
     silent = max(candidates, key=lambda one: figures[one.loss]["specificity"].value)
     everyone = max(comparison.outcomes, key=lambda one: figures[one.loss]["specificity"].value)
-    yield f"Of {comparison.negatives} lesion-free cases {_left_empty(comparison, silent)}" + (
+    most = figures[silent.loss]["specificity"].value
+    tied = [one for one in candidates if figures[one.loss]["specificity"].value == most]
+    yield f"Of {comparison.negatives} lesion-free cases {_left_empty(comparison, *tied)}" + (
         f", most among those not told apart from {candidates[0].title}." if len(candidates) > 1 else "."
     )
     if (
@@ -170,10 +172,10 @@ def _free(comparison: Comparison, candidates: Sequence[Outcome]) -> Iterator[str
     yield _after(comparison)
 
 
-def _left_empty(comparison: Comparison, outcome: Outcome) -> str:
-    estimate = comparison.figures[outcome.loss]["specificity"]
+def _left_empty(comparison: Comparison, *tied: Outcome) -> str:
+    estimate = comparison.figures[tied[0].loss]["specificity"]
     return (
-        f"{outcome.title} left {percent(estimate.value)} empty "
+        f"{listed([one.title for one in tied])} left {percent(estimate.value)} empty "
         f"(exact 95 % interval {percent(estimate.low)} to {percent(estimate.high)})"
     )
 

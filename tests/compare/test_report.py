@@ -174,7 +174,7 @@ def test_the_headline_claims_no_more_than_the_pairs(comparison: Comparison) -> N
     """The best loss is not shown to be better, which does not mean that no pair differs."""
 
     def pair(first: str, second: str, p: float) -> Pair:
-        return Pair(first, second, Estimate(-0.1, -0.2, 0.0, CASES), p, p)
+        return Pair(first, second, Estimate(-0.1, -0.2, -0.01, CASES), p, p)
 
     unknown = recommend(comparison, [pair("dice", "ce", 0.5)])
     assert unknown.headline == "No difference in Dice can be shown between the 2 losses."

@@ -85,6 +85,16 @@ def test_losses_that_differ_are_told_apart_and_equal_ones_joined() -> None:
     assert ranking.friedman_p < 0.001
 
 
+def test_a_difference_that_another_training_could_undo_is_not_shown() -> None:
+    """One of two trainings is much better, the other a little worse: the test sees only their mean."""
+    cases = np.random.default_rng(0).random(40) / 2
+    values = {"first": np.stack([cases + 0.3, cases - 0.05]), "second": np.stack([cases, cases])}
+    (pair,) = compare_pairs(values, Resamples.draw(40, 2))
+    assert pair.passes_test
+    assert pair.difference.low < 0 < pair.difference.value
+    assert not pair.shown
+
+
 def test_a_single_loss_has_a_rank_and_no_pairs() -> None:
     values = {"only": np.ones((1, 3))}
     assert compare_pairs(values, Resamples.draw(3, 1)) == ()
