@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
-from nnunet_losses.cli import COMMANDS
+from nnunet_losses.cli import COMMANDS, app
 
 from .conftest import ROOT
 
@@ -38,6 +39,43 @@ def test_python_blocks_run(path: Path) -> None:
 def test_commands_exist(path: Path) -> None:
     used = re.findall(r"nnunet-losses ([a-z]+)", "\n".join(blocks(path, "sh")))
     assert [command for command in used if command not in COMMANDS] == []
+
+
+def uses(path: Path) -> list[tuple[str, str]]:
+    """Every command of ours that a document shows, in blocks and in the text: its name, and what follows."""
+    joined = "\n".join(blocks(path, "sh")).replace("\\\n", " ")
+    lines = [line.partition("#")[0] for line in joined.splitlines()]
+    spans = re.findall(r"`(nnunet-losses [^`]+)`", path.read_text().replace("\n", " "))
+    return [
+        (name, rest)
+        for text in (*lines, *spans)
+        for name, rest in re.findall(r"nnunet-losses ([a-z-]+)((?:(?!nnunet-losses )[^|;&])*)", text)
+    ]
+
+
+def options_of(name: str) -> set[str]:
+    """Options of a command, and of the commands in it."""
+    group: Any = typer.main.get_command(app)
+    command = group.get_command(None, name)
+    assert command is not None, f"there is no command {name}"
+    every = [command, *getattr(command, "commands", {}).values()]
+    return {"--help"} | {
+        option
+        for one in every
+        for parameter in one.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_options_exist(path: Path) -> None:
+    wrong = [
+        f"{name} {option}"
+        for name, rest in uses(path)
+        for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", rest)
+        if option not in options_of(name)
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
