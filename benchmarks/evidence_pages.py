@@ -228,9 +228,10 @@ def _difference(record: Record, first: str, second: str) -> str:
             sign = 1 if pair["first"] == first else -1
             value, low, high = (sign * pair["difference"][name] for name in ("value", "low", "high"))
             low, high = sorted((low, high))
+            test = f"p = {pair['p_holm']:.3f} (Wilcoxon, Holm over {len(record['pairs'])} pairs)"
             return (
                 f"**{_verdict(pair['p_holm'], value, low, high)}**; difference in Dice {value:+.3f} "
-                f"[{low:+.3f}, {high:+.3f}], p = {pair['p_holm']:.3f} (Wilcoxon, Holm over {len(record['pairs'])} pairs)"
+                f"[{low:+.3f}, {high:+.3f}], {test}"
             )
     return "not tested, a training failed"
 

@@ -41,7 +41,7 @@ _STYLE: Any = {
 # Okabe and Ito's palette for the colour-blind, then muted further ones
 _COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333",
-    "#a6761d", "#7570b3", "#66a61e", "#e7298a", "#1b9e77", "#8c564b", "#bcbd22",
+    "#a6761d", "#7570b3", "#66a61e", "#e7298a", "#5e3c99", "#8c564b", "#bcbd22",
     "#17becf", "#7f7f7f", "#aec7e8", "#ff9896", "#98df8a", "#c5b0d5",
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def forest(comparison: Comparison) -> str:
     figure, axes = _figure(6.4, 0.8 + len(order) * min(0.5, max(0.28, 4 / len(order))))
     for place, outcome in enumerate(reversed(order)):
         estimate, colour = comparison.figures[outcome.loss]["dice"], colours(comparison)[outcome.loss]
-        single = [one.dice for one in trainings(comparison, outcome)]
+        single = [one.dice for one in trainings(comparison, outcome)] if len(outcome.runs) > 1 else []
         axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=2.5, alpha=0.55,
                   solid_capstyle="round")  # fmt: skip
         axes.plot(estimate.value, place, "o", color=colour, markersize=8)

@@ -185,6 +185,8 @@ def _after(comparison: Comparison) -> str:
         comparison.outcomes, key=lambda one: comparison.figures[one.loss]["specificity_calibrated"].value
     )
     figures = comparison.figures[best.loss]
+    if not figures["specificity_calibrated"].value > 0:
+        return "With a presence threshold from the validation cases, no loss leaves a lesion-free case empty."
     after, kept = figures["specificity_calibrated"], figures["case_sensitivity_calibrated"]
     return (
         f"With a presence threshold from the validation cases (at most {percent(MISSES)} of those with "
