@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nnunet_losses.serve.answer import EmptyMeaning, EmptyReason, Outcome, Verdict
+from nnunet_losses.serve.answer import EmptyMeaning, EmptyReason, Outcome, Quality, Verdict
 from nnunet_losses.serve.image import Geometry, Image
 from nnunet_losses.serve.pipeline.postprocess import Part, Removal
 from nnunet_losses.serve.pipeline.segment import Segmentation
@@ -19,6 +19,8 @@ from nnunet_losses.serve.safety.presence_section import (
     PresenceGuarantee,
     PresenceSection,
 )
+from nnunet_losses.serve.safety.quality import quality_of
+from nnunet_losses.serve.safety.quality_section import QualitySection
 from nnunet_losses.serve.safety.removal import remove, values_without
 from nnunet_losses.serve.schema import Head, KeepLargest, Label
 from nnunet_losses.serve.statement import Ground, Statement, state
@@ -411,3 +413,23 @@ def test_an_approximating_run_keeps_no_exact_promise() -> None:
     assert worse.kind == "surrogate"
     assert worse.remark is not None
     assert worse.remark.endswith("Mirroring was left out.")
+
+
+def test_quality_is_expected_of_masks_like_those_that_were_calibrated() -> None:
+    section = QualitySection(kind="constant", intercept=0.8, lower=-0.3, upper=0.1, n=20)
+    surrogate = PresenceSection(labels=(presence("lesion", PresenceGuarantee.SURROGATE),))
+
+    def quality(presence: PresenceSection | None, margin: float = 70.0, **changes: Any) -> Quality:
+        marked = mask(organ=3, lesion=2)
+        given = ground(marked, {"organ": [70.0], "lesion": [margin]}, presence=presence, **changes)
+        return quality_of(section, given.candidates, state(given), {})
+
+    part = Part(voxels=2, place=(0.0, 1.5, 2.0), values=(2,))
+    removal = Removal(KeepLargest(values=(1, 2)), (part,))
+    processed = Segmentation(mask(organ=3), {}, 1, 1, {}, removed=(removal,))
+    # postprocessing was applied to the calibration's masks, too
+    assert quality(None, segmentation=processed).expected_dice == 0.8
+    assert quality(None).remark is quality(surrogate).remark is None
+    # decisions were not: what they change has no expectation, and what they leave alone was chosen
+    assert "was removed" in (quality(CALIBRATED).remark or "")
+    assert quality(CALIBRATED, margin=41.0).expected_dice is None
