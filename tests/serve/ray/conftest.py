@@ -64,7 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
     require(importlib.util.find_spec("ray"), "Ray is not installed")
-    settings = settings_for(folder, port=0, allow_reload=True, max_queued=6, shutdown_timeout=2)
+    limits = {"max_queued": 6, "shutdown_timeout": 6, "lease_seconds": 6, "job_timeout": 15}
+    settings = settings_for(folder, port=0, allow_reload=True, **limits)
     with on_ray(settings, folder / "signs") as both:
         yield both
 

@@ -88,6 +88,31 @@ def test_a_predictor_that_is_killed_in_mid_job_loses_nothing(client: Client) -> 
     assert content.headers["etag"] == f'"{artifact["sha256"]}"'
 
 
+def test_a_predictor_that_was_stopped_is_ended_and_loses_its_job(client: Client) -> None:
+    """It neither beats nor answers: the other one does the job, and Ray starts another process."""
+    job = client.submit("stopped", hang=1)
+    pid = client.hanging("stopped")
+    os.kill(pid, signal.SIGSTOP)
+    ended = client.ended(job)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
+    wait_for(lambda: not is_alive(pid), seconds=PATIENCE)
+
+
+def test_a_predictor_stuck_in_native_code_is_ended(client: Client) -> None:
+    job = client.submit("native", stuck="free")
+    pid = client.hanging("native")
+    assert client.ended(job)["problem"]["code"] == "job.timeout"
+    wait_for(lambda: not is_alive(pid), seconds=PATIENCE)
+    assert client.ended(client.submit())["state"] == "succeeded"
+
+
+def restarts(client: Client) -> int:
+    """How often predictors were started again, as the ingress counts."""
+    lines = client.http.get("/metrics").text.splitlines()
+    (count,) = (line for line in lines if line.startswith("nnunet_losses_worker_restarts_total "))
+    return int(float(count.split()[1]))
+
+
 def reload(client: Client) -> dict[str, Any]:
     """Refused with another reason as long as a predictor is just being started."""
     return problem(client.http.post("/v1/models/brain/reload"), 409, "model.reload_failed")
@@ -103,17 +128,17 @@ def test_a_bad_bundle_is_not_reloaded_and_a_good_one_outlives_a_predictor(
     (folder / "better").write_text("better")
     (folder / "brain.bundle").unlink()
     (folder / "brain.bundle").symlink_to(folder / "better")
-    assert client.http.post("/v1/models/brain/reload").status_code == 200
+    # the one that was ended by the test before may still be on its way back
+    wait_for(lambda: client.http.post("/v1/models/brain/reload").status_code == 200, seconds=PATIENCE)
     wait_for(lambda: client.http.get("/v1/models/brain").json()["sha256"] != before, seconds=PATIENCE)
+    restarts_before = restarts(client)
     (folder / "brain.bundle").unlink()
     (folder / "brain.bundle").write_text("corrupt")  # a deployment that nobody accepted
     job = client.submit("after", hang=1)
     os.kill(client.hanging("after"), signal.SIGKILL)
     manifest = client.http.get(client.ended(job)["links"]["manifest"]).json()
     assert manifest["answer"]["bundle_sha256"] != before
-    wait_for(
-        lambda: "nnunet_losses_worker_restarts_total 2" in client.http.get("/metrics").text, seconds=PATIENCE
-    )
+    wait_for(lambda: restarts(client) == restarts_before + 1, seconds=PATIENCE)
     assert client.http.get("/v2/health/ready").status_code == 200
 
 
@@ -158,6 +183,12 @@ def test_sigterm_ends_everything_and_no_job_is_lost(
     process = cluster[1]
     members = family(process.pid)
     process.terminate()
+    wait_for(lambda: client.http.get("/v2/health/ready").status_code == 503, seconds=PATIENCE)
+    for _ in range(5):
+        refused = client.post("late")
+        problem(refused, 503, "service.stopping")
+        assert int(refused.headers["retry-after"]) > 0
+    assert client.job(job)["state"] == "running"
     assert process.wait(PATIENCE) == 0
     wait_for(lambda: not any(is_alive(pid) for pid in members), seconds=PATIENCE)
     with closing(sqlite3.connect(folder / "data" / "jobs.sqlite")) as database:
