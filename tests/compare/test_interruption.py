@@ -70,7 +70,7 @@ def test_killed_again_and_again_gives_the_same_report(nnunet: Path, done: Path, 
     output = tmp_path / "out"
     killed = [kill_when(preparing, nnunet, output)]
     # the other cell is done already: starting it, too, after every kill would only take time
-    shutil.copytree(done / OTHER, output / OTHER)
+    shutil.copytree(done / OTHER, output / OTHER, dirs_exist_ok=True)
     killed += [kill_when(moment, nnunet, output) for moment in (after_epoch(1), after_epoch(2), predicting)]
     assert sum(killed) >= 3, "the command ended before it could be killed"
     ended = run(nnunet, output, "--slots", "2")
