@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from nnunet_losses.extras import install_command
 from nnunet_losses.serve.bundle import Bundle
@@ -81,7 +82,9 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         settings = Settings(**options)
     except ValidationError as error:
         reasons = [f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors()]
-        raise Unservable("; ".join(reason.removeprefix("Value error, ") for reason in reasons)) from error
+        raise Unservable("; ".join(reason.replace("Value error, ", "") for reason in reasons)) from error
+    except SettingsError as error:  # a traceback would show the variable's value
+        raise Unservable(f"{str(error).replace(chr(10), ' ')}. Its variable must hold JSON") from None
     if not settings.bundles:
         raise Unservable("there is nothing to serve. Name a bundle: nnunet-losses serve BUNDLE")
     return settings.model_copy(

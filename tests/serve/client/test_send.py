@@ -155,11 +155,14 @@ def test_several_channels(service: FakeService, url: str, image: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["IMAGE", "--channel", "MRI=x"], "one of the two"),
-        ([], "one of the two"),
+        (["IMAGE", "--channel", "MRI=x"], "in an --archive"),
+        ([], "in an --archive"),
         (["absent.nii"], "does not exist"),
         (["IMAGE", "--model", "liver"], "Choose one of: hippocampus"),
         (["IMAGE", "--option", "x"], "NAME=VALUE"),
+        (["--archive", "pacs", "--study", "1.2"], "belong together"),
+        (["IMAGE", "--archive", "pacs", "--study", "1.2", "--series", "1.3"], "in an --archive"),
+        (["--archive", "pacs", "--study", "1.2", "--series", "A=1.3", "--series", "B=1.4"], "NAME=UID"),
     ],
 )
 def test_wrong_command_lines_are_2(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from nnunet_losses.cli import app
 from nnunet_losses.serve.http.archive_settings import ArchivesUnusable, archive_list, check_archives
 from nnunet_losses.serve.http.settings import Settings
 from nnunet_losses.serve.http.worker_plans import worker_plans
@@ -75,6 +77,26 @@ def test_files_that_hold_something_else(tmp_path: Path, content: str) -> None:
         with pytest.raises(ArchivesUnusable) as caught:
             check_archives(settings(dicomweb_credentials_file=path))
         assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        ([], f'{{"pacs": {SECRET}'),
+        ([], f'{{"pacs": {{"user": "{SECRET}"}}}}'),
+        (["--dicomweb", "pacs"], "{}"),
+        (["--dicomweb", f"pacs={URL}", "--dicomweb", f"pacs={URL}"], "{}"),
+        (["--dicomweb", f"pacs=https://reader:{SECRET}@pacs.example/"], "{}"),
+    ],
+)
+def test_the_command_says_so_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], variable: str
+) -> None:
+    monkeypatch.setenv("NNUNET_LOSSES_DICOMWEB_CREDENTIALS", variable)
+    result = CliRunner().invoke(app, ["serve", "absent.bundle", *arguments])
+    assert result.exit_code == 2
+    assert "dicomweb" in result.stderr
+    assert not any(word in result.output for word in (SECRET, "Traceback"))
 
 
 def test_credentials_for_nobody_and_authorities_that_are_none(tmp_path: Path) -> None:
