@@ -2,12 +2,12 @@
 
     python benchmarks/network.py tiles [--model MODEL_FOLDER] [--threads 1] [--repeat 6]
     python benchmarks/network.py load [--repeat 5]
-    python benchmarks/network.py ct [--repeat 1] [--threads 2]
+    python benchmarks/network.py ct [--repeat 1] [--threads 2] [--only float32 bfloat16]
 
 Each prints a table and writes JSON with --json FILE. Networks are nnU-Net's default for 3D (31 million
 parameters, random weights) unless --model names a trained model folder. Contenders take turns. `ct` is
-without mirroring and in steps of a whole patch (--step), which changes the time of the network and not the
-memory; it takes about 10 minutes, and 8 GB for nnU-Net. Images of your own:
+without mirroring and in steps of a whole patch (--step) on both sides, which changes the time of the network
+and not the memory; it takes 10 minutes and more, and 8 GB for nnU-Net. Images of your own:
 ``nnunet-losses bench BUNDLE IMAGES --against MODEL_FOLDER``.
 """
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 BIN = Path(sys.executable).parent
+COMMANDS = ("nnU-Net", "float32", "bfloat16")
 DEFAULT_FEATURES = (32, 64, 128, 256, 320, 320)
 LOADING = """
 from time import perf_counter, process_time
@@ -184,7 +185,7 @@ def ct(arguments: argparse.Namespace, work: Path) -> list[Row]:
                 if runs[name][-1].code:
                     raise SystemExit(f"{name} failed:\n{runs[name][-1].said}")
                 print(f"{name}: {runs[name][-1].seconds:.0f} s", flush=True)
-    first = statistics.median(run.seconds for run in runs["nnU-Net"])
+    first = statistics.median(run.seconds for run in next(iter(runs.values())))
     return [
         Row(
             name,
@@ -212,15 +213,18 @@ def _commands(arguments: argparse.Namespace, work: Path, bundle: Path) -> dict[s
         "1",
         "-nps",
         "1",
+        "-step_size",
+        str(arguments.step),
         "--disable_tta",
     ]
     ours = [str(BIN / "nnunet-losses"), "predict", str(bundle), images, "--no-mirror", "--threads", cores]
     ours += ["--overwrite", "--step", str(arguments.step)]
-    return {
+    every = {
         "nnU-Net": stock,
         "float32": [*ours, "--precision", "float32", "-o", str(work / "float32")],
         "bfloat16": [*ours, "--precision", "bfloat16", "-o", str(work / "bfloat16")],
     }
+    return {name: command for name, command in every.items() if name in arguments.only}
 
 
 PARTS = {"tiles": tiles, "load": load, "ct": ct}
@@ -243,6 +247,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--step", type=float, default=1.0, help="of the sliding window in the part ct")
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=COMMANDS, help="in the part ct")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     before = os.getloadavg()[0]

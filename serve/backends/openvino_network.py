@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from .network import TileOutput, named_outputs
 from .processor import native_precisions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -77,13 +77,17 @@ class OpenVinoNetwork:
 
     def stream(self, tiles: Iterable[Tile]) -> Iterator[TileOutput]:
         """Run on single tiles (1, channels, *patch), some of them at once; see ``network.stream``."""
-        for request in self._answered(tiles):
-            yield named_outputs(self._names, [request.get_tensor(name).data for name in self._names])
+        try:
+            with closing(self._answered(tiles)) as answered:
+                for request in answered:
+                    yield named_outputs(self._names, [request.get_tensor(name).data for name in self._names])
+        finally:
+            self._compiled.release_memory()  # of the layers, until the next image: gigabytes in 3D
 
     def _copied(self, request: Any) -> list[NDArray[np.float32]]:
         return [np.array(request.get_tensor(name).data) for name in self._names]
 
-    def _answered(self, tiles: Iterable[Tile]) -> Iterator[Any]:
+    def _answered(self, tiles: Iterable[Tile]) -> Generator[Any]:
         """Requests with their answers, in the tiles' order; one is free again when the next is asked for."""
         free, busy = deque(self._requests), deque[Any]()
         try:

@@ -220,6 +220,24 @@ def failing(tiles: list[np.ndarray]) -> Iterator[np.ndarray]:
     raise RuntimeError("stop")
 
 
+def test_openvino_gives_its_memory_back_after_each_image(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = open_network(path, backend="openvino", threads=1)
+    compiled, released = network._compiled, []  # type: ignore[attr-defined]
+
+    def release_memory() -> None:
+        released.append(True)
+        compiled.release_memory()
+
+    stand_in = SimpleNamespace(release_memory=release_memory)
+    monkeypatch.setattr(network, "_compiled", stand_in)
+    for value in (1, 2):
+        with closing(stream(network, [np.full((1, 1, 4, 6), value, np.float32)] * 3)) as outputs:
+            found = [float(next(outputs).logits.max()) for _ in range(value)]
+            assert len(released) == value - 1
+        assert found == [value] * value
+        assert len(released) == value
+
+
 def test_openvino_overlaps_with_the_caller(path: Path) -> None:
     """The next tile is drawn before this one's answer is given."""
     network = open_network(path, backend="openvino", threads=1)
