@@ -29,6 +29,8 @@ from nnunet_losses.phantom_settings import Phantom
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nnunet_losses.phantom_settings import Labelling
+
 NOTE = (
     "A check of the machinery: a tiny network, phantoms, a training of half a minute. "
     "This is no evidence about any loss."
@@ -50,6 +52,7 @@ ODYSSEY = (
     "sensitivity_specificity", "topk", "tversky", "weighted_ce",
 )  # fmt: skip
 RELATIVE = "DiceBoundary_schedulerebalancerelative"  # the weight moves over the whole training
+# of two labels: with one, image and class are the same, and so are batch and all
 PHI = ("dice_image", "dice_class", "dice_batch", "dice_all", "dice_image_eps")
 
 
@@ -64,7 +67,8 @@ class Claim:
         lesion_free: share of the cases without a lesion, in training and test.
         radius: of lesions, as a share of the organ's.
         lesions: number in a case.
-        missing: whether every second training label is erased though its lesions are there.
+        missing: whether the lesions of every second training label are erased though they are there.
+        labelling: of the phantoms.
         seeds: of each training.
     """
 
@@ -75,6 +79,7 @@ class Claim:
     radius: tuple[float, float] = (0.16, 0.42)
     lesions: tuple[int, int] = (1, 3)
     missing: bool = False
+    labelling: Labelling = "lesion"
     seeds: int = 1
 
 
@@ -85,8 +90,10 @@ CLAIMS = (
           ("dice", "dice_ce", "blob_dice", "cc_dice_ce", "cat_mil"), radius=(0.06, 0.45), lesions=(3, 6)),
     Claim("3_boundary", "Boundary loss added to a region loss, on small lesions",
           ("dice", "generalized_dice", "dice_boundary", RELATIVE), radius=(0.06, 0.12), lesions=(1, 2)),
-    Claim("4_empty", "Phi and epsilon where half of the cases are truly empty", PHI, lesion_free=0.5),
-    Claim("4_missing", "Phi and epsilon where half of the labels are missing", PHI, missing=True),
+    Claim("4_empty", "Phi and epsilon where half of the cases are truly empty", PHI,
+          lesion_free=0.5, labelling="organ_lesion"),
+    Claim("4_missing", "Phi and epsilon where half of the labels are missing", PHI,
+          missing=True, labelling="organ_lesion"),
     Claim("5_odyssey", "The twenty losses of the odyssey", ODYSSEY),
 )  # fmt: skip
 
@@ -116,7 +123,8 @@ def written(claim: Claim, folder: Path) -> tuple[Path, Path]:
     """Data set of a claim, and images without any lesion; written once."""
     name = "Dataset901_Phantom"
     if not (folder / "written").exists():
-        kind = Phantom(size=(64, 64), spacing=(1.0, 1.0), labelling="lesion", lesion_radius=claim.radius,
+        kind = Phantom(size=(64, 64), spacing=(1.0, 1.0), labelling=claim.labelling,
+                       lesion_radius=claim.radius,
                        lesions=claim.lesions, file_ending=".png")  # fmt: skip
         (folder / "free").mkdir(parents=True, exist_ok=True)
         write_dataset(
@@ -138,9 +146,11 @@ def written(claim: Claim, folder: Path) -> tuple[Path, Path]:
 
 
 def erase_every_second(labels: Path) -> None:
-    """Empty every second mask."""
+    """Erase the lesions of every second mask; they are the last label."""
     for file in sorted(labels.glob("*.png"))[::2]:
-        Image.fromarray(np.zeros_like(np.array(Image.open(file)))).save(file)
+        mask = np.array(Image.open(file))
+        mask[mask == 2] = 1  # organ
+        Image.fromarray(mask).save(file)
 
 
 def write_index(output: Path) -> Path:
