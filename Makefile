@@ -35,9 +35,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python tools/demo/run.py --output demo-output
 
-# Several processes. All tests in one ended in a segmentation fault: Ray leaves threads and a handler of SIGCHLD,
-# and OpenVINO left the address of an unmapped stack for signal handlers, so that the end of a child process ended
-# the tests. serve/backends/openvino_network.py keeps that stack now; one process for everything was not tried since.
+# Several processes: all tests in one ended in a segmentation fault. The likely cause, which a test of its own shows,
+# is that OpenVINO unmapped the stack of signal handlers, and a child's end is a signal where Ray has run;
+# serve/backends/openvino_network.py keeps that stack now. One process for everything was not tried since.
 APART := tests/benchmarks tests/compare tests/corpus tests/demo tests/deploy
 LAST := tests/serve tests/trainers
 RAY := tests/compare/test_executors.py

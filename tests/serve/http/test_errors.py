@@ -93,7 +93,9 @@ def test_wrong_channels_are_named_with_an_answer(
 @pytest.mark.parametrize(
     ("headers", "content", "status", "code"),
     [
-        ({"Content-Type": "application/json"}, b"{}", 415, "request.unsupported_media_type"),
+        ({"Content-Type": "text/plain"}, b"{}", 415, "request.unsupported_media_type"),
+        ({"Content-Type": "application/json"}, b"{}", 422, "request.invalid"),
+        ({"Content-Type": "application/json"}, b"{", 400, "request.malformed"),
         ({}, b"", 415, "request.unsupported_media_type"),
         ({"Content-Type": "multipart/mixed; boundary=x"}, b"", 415, "request.unsupported_media_type"),
         ({"Content-Type": "multipart/form-data"}, b"", 400, "request.malformed"),

@@ -99,7 +99,7 @@ def test_other_outputs_are_given_without_a_mask(tmp_path: Path) -> None:
 
     with serving(Writer(), folder=tmp_path) as service:
         reply = parse(service.segment(data={"outputs": "nrrd"}))
-    assert [part.get_filename() for part in reply.parts] == ["answer.json", "nrrd.nrrd"]
+    assert [part.get_filename() for part in reply.parts] == ["answer.json", "segmentation.nrrd"]
     assert reply.parts[1].get_payload(decode=True) == b"NRRD"
 
 
