@@ -12,6 +12,7 @@ from nnunet_losses.serve.bundle import Bundle
 from nnunet_losses.serve.formats import Incomplete, find_cases
 from nnunet_losses.serve.safety.calibration import SiteOverlay
 from nnunet_losses.serve.safety.distribution import score_all
+from nnunet_losses.serve.safety.judging import ranked_positions
 from nnunet_losses.serve.safety.learnt import LearntContract
 from nnunet_losses.serve.safety.scores.scorer import DOUBTS, fit_with_doubts
 from nnunet_losses.serve.safety.stored import packed
@@ -132,10 +133,12 @@ def recalibrate(
         Refusal: bundle or images cannot be read, or an engine fails.
     """
     bundle = Bundle.load(target)
-    if bundle.calibration is None or bundle.calibration.model is None:
+    model = None if bundle.calibration is None else bundle.calibration.model
+    if model is None:
         raise CalibrationError("The bundle is not calibrated yet: run nnunet-losses calibrate first.")
-    job = replace(job, disagreement=any(name in DOUBTS for name in bundle.calibration.model.section.scores))
-    runner = Runner(bundle, job.engine, compares=job.disagreement)
+    job = replace(job, disagreement=any(name in DOUBTS for name in model.section.scores))
+    position = ranked_positions(model, bundle.description)[0]  # whose scores the site's cases get
+    runner = Runner(bundle, job.engine, compares=job.disagreement, position=position)
     store = _open_store(target, job, bundle.description, runner.engine)
     plan = _site_plan(images, bundle.description)
     records, refused = runner.run_all(plan.cases, store, progress)

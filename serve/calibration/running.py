@@ -48,14 +48,18 @@ class Runner:
         bundle: the model.
         engine: on what it runs.
         compares: whether it is also observed how far mirrored passes and folds agree.
+        position: which of the first member's folds is looked at where the whole bundle runs.
 
     Example:
         >>> runner = Runner(Bundle.load("liver.bundle"), EngineChoice())  # doctest: +SKIP
         >>> record = runner.run(planned)  # doctest: +SKIP
     """
 
-    def __init__(self, bundle: Bundle, engine: EngineChoice, *, compares: bool = False) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: EngineChoice, *, compares: bool = False, position: int = 0
+    ) -> None:
         self._bundle = bundle
+        self._position = position
         self._compares = compares
         self._engine = engine
         self._predictors: dict[str | None, Predictor] = {}
@@ -120,17 +124,19 @@ class Runner:
         if course.breach is not None:
             return _refused(planned, course)
         predictor.infer(course)
-        return _recorded(planned, predictor, course)
+        return _recorded(planned, predictor, course, position=self._position if planned.fold is None else 0)
 
 
-def _recorded(planned: Planned, predictor: Predictor, course: Course) -> CaseRecord | Refused:
+def _recorded(
+    planned: Planned, predictor: Predictor, course: Course, *, position: int
+) -> CaseRecord | Refused:
     if course.breach is not None:  # found by the network's part of the way
         return _refused(planned, course)
     assert course.image is not None, "prepared before"
     assert course.seen is not None, "the predictor observes"
     votes, image = course.found, course.image
     made: Segmentation = predictor.engine.conclude(votes)  # type: ignore[attr-defined] # it is a Segmenter
-    (observation, *_) = predictor.examiner.observe(image, course.seen, made)
+    observation = predictor.examiner.observe(image, course.seen, made)[position]
     description = predictor.bundle.description
     reference = _reference(planned, made, description.reader)
     found = candidates(votes, made.mask, description, spacing=image.spacing, reference=reference)

@@ -27,6 +27,7 @@ ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 LARGEST_REPLY = 16 << 20  # to what was stored: some hundred bytes for each object
 OK = frozenset({200, 202})
 NOT_FOUND = frozenset({204, 404, 410})
+FAILURES = ("00081198", "0008119A")  # FailedSOPSequence, OtherFailuresSequence
 NOT_NOW = frozenset({408, 425, 429, 502, 503, 504})
 
 
@@ -209,12 +210,12 @@ def _content(response: Any) -> bytes:
 
 
 def _failures(kind: str, content: bytes) -> int:
-    """Count the objects in the answer's FailedSOPSequence (0008,1198)."""
+    """Count the objects in the answer's FailedSOPSequence and OtherFailuresSequence."""
     if "json" in kind:
         try:
             answer = json.loads(content)
             found = answer[0] if isinstance(answer, list) else answer
-            return len(found.get("00081198", {}).get("Value", []))
+            return sum(len(found.get(tag, {}).get("Value", [])) for tag in FAILURES)
         except (ValueError, AttributeError, IndexError, TypeError) as error:
             raise _refused("The archive's answer cannot be understood.") from error
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
@@ -223,7 +224,7 @@ def _failures(kind: str, content: bytes) -> int:
         root = ET.fromstring(content)  # noqa: S314 - no entities, see above
     except ET.ParseError as error:
         raise _refused("The archive's answer cannot be understood.") from error
-    failed = [entry for entry in root if entry.get("tag") == "00081198"]
+    failed = [entry for entry in root if entry.get("tag") in FAILURES]
     return sum(len(entry) for entry in failed)
 
 

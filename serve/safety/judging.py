@@ -99,7 +99,8 @@ class Judge:
             limits: why what was calibrated is not quite what was run; then nothing is exact.
         """
         observations = self.examiner.observe(image, seen, segmentation)
-        found = judge(self.model, [observations[index] for index in self._positions()])
+        positions = ranked_positions(self.model, self.examiner.description)
+        found = judge(self.model, [observations[index] for index in positions])
         reasons = [*limits, *([_KNOWN] if image.sha256 in self.known_images else [])]
         reasons += [
             text
@@ -109,16 +110,16 @@ class Judge:
         changes: dict[str, Any] = {"site": self.site, **_limited(found, reasons)}
         if found.verdict not in (Verdict.IN_DISTRIBUTION, Verdict.NOT_CALIBRATED):
             grid = segmentation.seen.grid
-            features = segmentation.fold_features[self._positions()[0]]
+            features = segmentation.fold_features[positions[0]]
             tiles = unusual_tiles(self.model.folds[0], features, grid, image.geometry)
             changes["unusual_tiles"] = tiles
         return found.model_copy(update=changes)
 
-    def _positions(self) -> list[int]:
-        """Which of the first member's folds each of the model's is."""
-        names = [fold.name for fold in self.examiner.description.members[0].folds]
-        ranked = [fold.fold for fold in self.model.section.folds]
-        return [names.index(name) if name in names else 0 for name in ranked]
+
+def ranked_positions(model: DistributionModel, description: ModelDescription) -> list[int]:
+    """Which of the first member's folds made the features that each of the model's scores was fitted to."""
+    names = [fold.name for fold in description.members[0].folds]
+    return [names.index(ranked.fold) if ranked.fold in names else 0 for ranked in model.section.folds]
 
 
 _UNCOMPARED = {

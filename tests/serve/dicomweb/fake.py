@@ -29,7 +29,7 @@ class FakeArchive:
     requests: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     before: Callable[[Handler], int | None] = lambda _: None
-    refuses: bool = False
+    refuses: str | None = None  # the sequence in which it lists what it does not take
 
     def related(self, study: str, series: str) -> bytes | None:
         """A body with all files of a series."""
@@ -66,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = body.split(b"\r\n\r\n")[1:]
         if not self.archive.refuses:
             self.archive.stored += [part.rpartition(b"\r\n--")[0] for part in parts]
-        failed = {"00081198": {"vr": "SQ", "Value": [{}] * len(parts)}} if self.archive.refuses else {}
+        tag = self.archive.refuses
+        failed = {tag: {"vr": "SQ", "Value": [{}] * len(parts)}} if tag else {}
         self.answer(200, json.dumps(failed).encode(), "application/dicom+json")
 
     def _begin(self) -> int | None:

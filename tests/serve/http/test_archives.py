@@ -57,7 +57,7 @@ def service(archive: FakeArchive, tmp_path_factory: pytest.TempPathFactory) -> I
 def fresh(archive: FakeArchive, service: Service) -> None:
     """The archive has one study, and behaves."""
     archive.series = {(STUDY, T1): [b"first ", b"second"], (STUDY, FLAIR): [b"third"]}
-    archive.before, archive.refuses = (lambda _: None), False
+    archive.before, archive.refuses = (lambda _: None), None
     for seen in (archive.stored, archive.requests, archive.headers):
         seen.clear()
     for engine in service.engines:
@@ -289,12 +289,17 @@ def test_a_seg_is_made_for_who_names_nothing(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "code", "attempts"),
-    [("503", "unreachable", 3), ("403", "refused", 1), ("failed", "refused", 1)],
+    [
+        ("503", "unreachable", 3),
+        ("403", "refused", 1),
+        ("failed", "refused", 1),
+        ("other failures", "refused", 1),
+    ],
 )
 def test_a_failed_push_loses_no_result(
     service: Service, archive: FakeArchive, fault: str, code: str, attempts: int
 ) -> None:
-    archive.refuses = fault == "failed"
+    archive.refuses = {"failed": "00081198", "other failures": "0008119A"}.get(fault)
     archive.before = lambda handler: int(fault) if handler.command == "POST" and fault.isdigit() else None
     status = ended(service, push="pacs")
     assert (status["state"], status["outcome"]) == ("succeeded", "segmented")

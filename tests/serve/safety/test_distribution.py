@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from nnunet_losses.serve.safety.distribution import (
     calibrate_distribution,
     calibrate_folds,
 )
+from nnunet_losses.serve.safety.judging import ranked_positions
 from nnunet_losses.serve.safety.verdict import judge
 
 from .scores.cases import GRID, made_up, phantoms, some
@@ -172,6 +174,14 @@ def test_a_leak_shows_itself() -> None:
 
     assert alarms(unseen) <= 0.15
     assert alarms(fitted) >= 0.3
+
+
+def test_a_case_is_looked_at_by_the_fold_that_the_scores_were_fitted_to() -> None:
+    known = calibrate_folds(
+        [FoldObservations("fold_3", tilted(0, 1), tilted(5))], Settings(fit=fit, fixed=False)
+    )
+    members = [SimpleNamespace(folds=[SimpleNamespace(name=f"fold_{index}") for index in (0, 2, 3)])]
+    assert ranked_positions(known, SimpleNamespace(members=members)) == [2]  # type: ignore[arg-type]
 
 
 def test_no_folds_and_no_cases() -> None:
