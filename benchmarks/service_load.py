@@ -268,12 +268,20 @@ def served(options: argparse.Namespace, folder: Path) -> Iterator[Server]:
         assert process.stdout is not None
         url = re.search(r"http://[\d.:]+", process.stdout.readline())
         assert url is not None, (folder / "log").read_text()
-        while httpx.get(f"{url.group()}/v2/health/ready").status_code != httpx.codes.OK:
-            time.sleep(0.2)
         try:
+            _wait_until_ready(url.group())
             yield Server(url.group(), folder / "data" / "jobs.sqlite", process.pid)
         finally:
             process.terminate()
+
+
+def _wait_until_ready(url: str) -> None:
+    """Return when every model answers; a model that failed never will."""
+    while (answer := httpx.get(f"{url}/v2/health/ready")).status_code != httpx.codes.OK:
+        failures = [model["failure"] for model in answer.json()["models"] if model["state"] == "failed"]
+        if failures:
+            raise RuntimeError(f"The bundle cannot be served: {failures[0]}")
+        time.sleep(0.2)
 
 
 class Clients:
