@@ -58,8 +58,8 @@ class Row:
     note: str = ""
 
 
-def default_model(folder: Path) -> Path:
-    """Write a model folder of nnU-Net's default size for the abdominal CT."""
+def default_model(folder: Path, features: Sequence[int] = DEFAULT_FEATURES) -> Path:
+    """Write a model folder for the abdominal CT; of nnU-Net's default size without other features."""
     from tests import models
 
     case = CASES["ct"]
@@ -69,8 +69,8 @@ def default_model(folder: Path) -> Path:
         channels=("CT",),
         normalization=("CTNormalization",),
         labels={"background": 0, **{f"organ {value}": value for value in range(1, case.classes)}},
-        features=DEFAULT_FEATURES,
-        blocks=(2,) * len(DEFAULT_FEATURES),
+        features=tuple(features),
+        blocks=(2,) * len(features),
     )
     made = models.write_model_folder(folder, spec)
     plans = json.loads((made / "plans.json").read_text())
@@ -244,6 +244,9 @@ def main() -> None:
     )
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--model", type=Path, help="trained model folder; else the default size, random")
+    parser.add_argument(
+        "--features", type=int, nargs="+", default=DEFAULT_FEATURES, help="of the random network's stages"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--step", type=float, default=1.0, help="of the sliding window in the part ct")
@@ -253,7 +256,7 @@ def main() -> None:
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        arguments.model = arguments.model or default_model(work / "model")
+        arguments.model = arguments.model or default_model(work / "model", arguments.features)
         rows = PARTS[arguments.part](arguments, work)
     show(rows)
     load_text = f"load {before:.1f} before, {os.getloadavg()[0]:.1f} after"

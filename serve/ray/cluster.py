@@ -104,6 +104,8 @@ class Cluster:
                 raise
             self._accepted.note(label, path)
             _each(self._members, lambda handle: handle.commit.remote(key))
+            for member in self._members:
+                member.look()  # who was told of the reload must not be told the state before it
 
     def _prepare(self, key: str, path: Path) -> None:
         """Let all open the bundle at once.
@@ -139,6 +141,7 @@ class _Member:
         self._patience = patience
         self._heard = 0.0  # when it answered last; 0: not since it was started
         self._leaving = threading.Event()
+        self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
         self._asked: Any = None  # what was not answered yet
         self._report: PredictorReport | None = None
@@ -167,14 +170,19 @@ class _Member:
         self._leaving.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._leaving.is_set():
+    def look(self) -> None:
+        """Ask for a report, and wait for it."""
+        with self._looking:
             self._report = self._ask()
             if self._report is not None:
                 self._heard = time.monotonic()
                 self._count(self._report.incarnation)
             elif self._heard and self._asked is not None:
                 self._judge_silence(time.monotonic() - self._heard)
+
+    def _watch(self) -> None:
+        while not self._leaving.is_set():
+            self.look()
             self._leaving.wait(LOOK)
 
     def _judge_silence(self, seconds: float) -> None:
