@@ -40,5 +40,6 @@ class NnunetFolders(BaseModel):
             "nnUNet_results": str(results.resolve()),
             "nnUNet_compile": "false",  # compiling takes longer than it saves in most comparisons
             "OMP_NUM_THREADS": str(threads),
+            "nnUNet_def_n_proc": str(threads),  # threads with which nnU-Net predicts on the CPU
             "OMP_WAIT_POLICY": "PASSIVE",
         }

@@ -66,9 +66,7 @@ def _set_environment(output: Path, cell: Cell) -> None:
 
     results = cell.folder(output) / "nnunet"
     threads = read_study(output).settings.threads
-    environment = read_prepared(output).folders.environment(results, threads=threads)
-    # with so many threads nnU-Net predicts on the CPU
-    os.environ.update({**environment, "nnUNet_def_n_proc": str(threads)})
+    os.environ.update(read_prepared(output).folders.environment(results, threads=threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic sums on a GPU
 
 

@@ -199,7 +199,8 @@ class Policy(Frozen):
         removed_components: each connected component that is no longer in the mask: ``label`` (or labels),
             ``reason``, ``voxels``, ``volume_ml``, and its centroid: ``place`` in voxels (z, y, x) of the
             image, ``place_mm`` in the patient's coordinates (x, y, z; LPS). None instead of millilitres and
-            millimetres for pictures.
+            millimetres for pictures. Beyond the 1000 largest of one step or label, a last row stands for
+            all others, and ``components`` says for how many.
     """
 
     ood: str = "flag"

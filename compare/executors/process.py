@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from nnunet_losses.compare.results import LOG_FILE, read_failure, read_result, write_failure
-from nnunet_losses.compare.study import read_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +29,7 @@ def run_process(output: Path, cell: Cell, *, workers: int = 0, device: str | Non
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "nnunet_losses.compare.worker", str(output), cell.name]
     command += ["--workers", str(workers), "--until-stdin-closes"]
-    # libraries read it when they are imported, and sums in another order are other sums
-    environment = {**os.environ, "OMP_NUM_THREADS": str(read_study(output).settings.threads)}
-    if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = device
+    environment = {**os.environ, **({} if device is None else {"CUDA_VISIBLE_DEVICES": device})}
     before = read_failure(folder)
     with (folder / LOG_FILE).open("a") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command

@@ -172,7 +172,11 @@ def _trusting(authorities: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=authorities)
     except OSError as error:  # ssl.SSLError is one
-        raise _unreachable("The file of certificate authorities cannot be read.") from error
+        raise Refusal(
+            Code.DICOMWEB_REFUSED,
+            "The file of certificate authorities cannot be read.",
+            remedy="Let the operator name a PEM file in NNUNET_LOSSES_DICOMWEB_CA and start anew.",
+        ) from error
 
 
 def _httpx() -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, StringConstraints
 
 from nnunet_losses.serve.schema import Frozen
 
 LONGEST_UID = 64  # PS3.5, 9.1
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UID = r"[0-9]+(\.[0-9]+)+"
 
 
 def is_uid(text: str) -> bool:
@@ -20,16 +20,10 @@ def is_uid(text: str) -> bool:
         >>> is_uid("1.2.840.10008"), is_uid("1..2"), is_uid("../1"), is_uid("1." * 32 + "10")
         (True, False, False, False)
     """
-    return len(text) <= LONGEST_UID and _UID.fullmatch(text) is not None
+    return len(text) <= LONGEST_UID and re.fullmatch(_UID, text) is not None
 
 
-def _check_uid(value: str) -> str:
-    if not is_uid(value):
-        raise ValueError("a UID has digits and single points, and at most 64 of them")
-    return value
-
-
-Uid = Annotated[str, AfterValidator(_check_uid)]
+Uid = Annotated[str, StringConstraints(pattern=rf"^{_UID}$", max_length=LONGEST_UID)]
 
 
 class Source(Frozen):

@@ -9,7 +9,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nnunet_losses.serve.dicomweb.archives import not_listed
-from nnunet_losses.serve.dicomweb.source import Uid
+from nnunet_losses.serve.dicomweb.source import Uid  # noqa: TC001 - pydantic reads it
 from nnunet_losses.serve.policies import EmptyPolicy, EmptySeg, OodPolicy  # noqa: TC001 - pydantic reads them
 
 from .parts import MAX_FIELD_BYTES
@@ -26,8 +26,6 @@ MEDIA_TYPE = "application/json"
 MAX_BYTES = 65536
 _REMEDY = 'Send JSON like {"source": {"archive": NAME, "study": UID, "series": UID}}; see /openapi.json.'
 _Text = Annotated[str, StringConstraints(max_length=MAX_FIELD_BYTES)]
-_UID_SCHEMA = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)+$", "maxLength": 64}
-_UidField = Annotated[Uid, Field(json_schema_extra=_UID_SCHEMA)]
 
 
 class SeriesSource(BaseModel):
@@ -36,8 +34,8 @@ class SeriesSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     archive: _Text = Field(description="Name of an archive, as /v1/archives lists them.")
-    study: _UidField = Field(description="StudyInstanceUID.")
-    series: _UidField | dict[_Text, _UidField] = Field(
+    study: Uid = Field(description="StudyInstanceUID.")
+    series: Uid | dict[_Text, Uid] = Field(
         description="SeriesInstanceUID; for several channels one for each, by the names of `parts`."
     )
 

@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.schema import KeepLargest
 
 FULL_CONNECTIVITY = 26  # 8 neighbours where there is one slice
+MOST_PARTS = 1000  # that are described one by one: the mask of an image of noise may have a million
 
 
 @dataclass(frozen=True)
 class Part:
-    """One connected component.
+    """One connected component; or all that are smaller than the ``MOST_PARTS`` largest, together.
 
     Attributes:
         voxels: of which it consists.
         place: its centroid (z, y, x), in voxels of the mask.
         values: what the mask held in it, ascending.
+        components: for how many it stands.
     """
 
     voxels: int
     place: tuple[float, float, float]
     values: tuple[int, ...]
+    components: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Removal:
 
     Attributes:
         step: the bundle's step.
-        parts: each component that was removed, the largest first.
+        parts: the components that were removed, the largest first.
     """
 
     step: KeepLargest
@@ -50,7 +53,7 @@ class Removal:
     @property
     def components(self) -> int:
         """How many were removed."""
-        return len(self.parts)
+        return sum(part.components for part in self.parts)
 
     @property
     def voxels(self) -> int:
@@ -101,7 +104,7 @@ def parts_of(mask: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[Part, ...]:
     Example:
         >>> mask = np.array([[[1, 2, 0, 2, 0, 1]]], np.uint8)
         >>> parts_of(mask, mask > 0)[0]
-        Part(voxels=2, place=(0.0, 0.0, 0.5), values=(1, 2))
+        Part(voxels=2, place=(0.0, 0.0, 0.5), values=(1, 2), components=1)
     """
     components, box = _components(inside)
     return _parts(mask[box], components, box)
@@ -117,17 +120,31 @@ def _components(inside: NDArray[np.bool_]) -> tuple[NDArray[Any], tuple[slice, .
 def _parts(mask: NDArray[Any], components: NDArray[Any], box: tuple[slice, ...]) -> tuple[Part, ...]:
     """Describe the components of a box of a mask that have a number."""
     where = np.nonzero(components)
-    numbers, held = components[where], mask[where]
-    counts = np.bincount(numbers)
-    sums = [np.bincount(numbers, own.astype(np.float64)) for own in where]
-    values: dict[int, list[int]] = {}
-    for number, value in np.unique(np.stack([numbers.astype(np.int64), held.astype(np.int64)]), axis=1).T:
-        values.setdefault(int(number), []).append(int(value))
+    rows, members = _rows(components[where])
+    counts = np.bincount(rows)
+    sums = [np.bincount(rows, own.astype(np.float64)) for own in where]
+    centroids = [total / counts + side.start for total, side in zip(sums, box, strict=True)]
     found = []
-    for number in np.flatnonzero(counts).tolist():
-        z, y, x = (
-            round(float(total[number] / counts[number]) + side.start, 2)
-            for total, side in zip(sums, box, strict=True)
-        )
-        found.append(Part(int(counts[number]), (z, y, x), tuple(values[number])))
-    return tuple(sorted(found, key=lambda part: -part.voxels))
+    for row, held in enumerate(_values(mask[where], rows, len(counts))):
+        z, y, x = (round(float(axis[row]), 2) for axis in centroids)
+        found.append(Part(int(counts[row]), (z, y, x), held, int(members[row])))
+    return tuple(found)
+
+
+def _rows(numbers: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Each voxel's row, the largest component's first and the last shared; and the components of each row."""
+    sizes = np.bincount(numbers)
+    largest_first = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    places = np.minimum(np.arange(len(largest_first)), MOST_PARTS)
+    row_of = np.zeros(len(sizes), np.intp)
+    row_of[largest_first] = places
+    return row_of[numbers], np.bincount(places)
+
+
+def _values(held: NDArray[Any], rows: NDArray[np.intp], count: int) -> list[tuple[int, ...]]:
+    """What the voxels of each row held, ascending."""
+    values, index = np.unique(held, return_inverse=True)
+    seen = (
+        np.bincount(rows * len(values) + index, minlength=count * len(values)).reshape(count, len(values)) > 0
+    )
+    return [tuple(values[row].tolist()) for row in seen]

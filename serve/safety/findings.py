@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -229,23 +230,7 @@ def _evidence(
     return Evidence(name=name, message=message, observed=observed, expected=expected, outside=outside)
 
 
-def _mirrors(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
-    return _doubt(
-        name, case, "The mirrored passes disagree more than usual: a share of {:.1%} of what they mark."
-    )
-
-
-def _folds(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
-    return _doubt(name, case, "The folds disagree more than usual: a share of {:.1%} of what they mark.")
-
-
-def _entropy(name: str, learnt: LearntContract, case: Observation) -> Evidence:  # noqa: ARG001 - as all
-    return _doubt(
-        name, case, "What was marked is more open than usual: {:.1%} of the largest possible entropy."
-    )
-
-
-def _doubt(name: str, case: Observation, text: str) -> Evidence:
+def _doubt(name: str, learnt: LearntContract, case: Observation, *, text: str) -> Evidence:  # noqa: ARG001 - as all
     value = (case.doubts or {}).get(name, 0.0)
     return _evidence(name, text.format(value), value)
 
@@ -265,8 +250,12 @@ DESCRIPTIONS: dict[str, Describe] = {
     "prediction.volume": _volume,
     "prediction.components": _components,
     "prediction.place": _place,
-    MIRRORS: _mirrors,
-    FOLDS: _folds,
-    ENTROPY: _entropy,
+    MIRRORS: partial(
+        _doubt, text="The mirrored passes disagree more than usual: a share of {:.1%} of what they mark."
+    ),
+    FOLDS: partial(_doubt, text="The folds disagree more than usual: a share of {:.1%} of what they mark."),
+    ENTROPY: partial(
+        _doubt, text="What was marked is more open than usual: {:.1%} of the largest possible entropy."
+    ),
 }
 """A sentence for every score."""

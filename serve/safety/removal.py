@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_losses.serve.answer import EmptyReason
 from nnunet_losses.serve.measure import CUBIC_MILLIMETRES_PER_MILLILITRE, label_voxels
 from nnunet_losses.serve.pipeline.postprocess import parts_of
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from .candidates import LabelCandidates
     from .presence_decision import Decision
 
-BELOW_CONFIDENCE, NOT_THE_LARGEST = "ALL_COMPONENTS_BELOW_CONFIDENCE", "NOT_THE_LARGEST_COMPONENT"
+NOT_THE_LARGEST = "NOT_THE_LARGEST_COMPONENT"
+_REASON = EmptyReason.ALL_COMPONENTS_BELOW_CONFIDENCE.value
 
 
 def values_without(
@@ -91,7 +93,7 @@ def listed(found: LabelCandidates, decision: Decision, geometry: Geometry) -> li
     """Every component of a label, for ``policy.removed_components``: the largest score first."""
     rows = [
         {
-            **_row(found.label, BELOW_CONFIDENCE, candidate.voxels, candidate.place, geometry),
+            **_row(found.label, _REASON, candidate.voxels, candidate.place, geometry),
             "score": round(score, 6),
         }
         for candidate, score in zip(found.components, decision.scores, strict=True)
@@ -103,7 +105,7 @@ def listed_step(removal: Removal, labels: Sequence[Label], geometry: Geometry) -
     """Every component that a step of postprocessing removed, the largest first, by the labels in it."""
     return [
         {
-            **_row(_names(part, labels), NOT_THE_LARGEST, part.voxels, part.place, geometry),
+            **_part_row(_names(part, labels), NOT_THE_LARGEST, part, geometry),
             "values": removal.step.values,
         }
         for part in removal.parts
@@ -113,11 +115,16 @@ def listed_step(removal: Removal, labels: Sequence[Label], geometry: Geometry) -
 def listed_label(mask: NDArray[Any], label: Label, reason: str, geometry: Geometry) -> list[dict[str, Any]]:
     """Every component of a label in a mask that is withheld, the largest first."""
     parts = parts_of(mask, label_voxels(mask, label.members))
-    return [_row(label.name, reason, part.voxels, part.place, geometry) for part in parts]
+    return [_part_row(label.name, reason, part, geometry) for part in parts]
 
 
 def _names(part: Part, labels: Sequence[Label]) -> str:
     return ", ".join(label.name for label in labels if set(label.members) & set(part.values))
+
+
+def _part_row(label: str, reason: str, part: Part, geometry: Geometry) -> dict[str, Any]:
+    row = _row(label, reason, part.voxels, part.place, geometry)
+    return row if part.components == 1 else row | {"components": part.components}
 
 
 def _row(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_losses.serve.pipeline.postprocess import Part, postprocess
+from nnunet_losses.serve.pipeline.postprocess import MOST_PARTS, Part, parts_of, postprocess
 from nnunet_losses.serve.schema import KeepLargest
 
 
@@ -114,3 +114,17 @@ def test_parts_add_up_to_what_was_removed(seed: int) -> None:
     assert weights == sorted(weights, reverse=True)
     centroid = np.average([part.place for part in removal.parts], axis=0, weights=weights)
     assert centroid == pytest.approx(np.argwhere(gone).mean(axis=0), abs=0.01)
+
+
+def test_of_very_many_components_the_small_ones_are_told_together() -> None:
+    mask = np.zeros((1, 100, 100), np.uint8)
+    mask[0, ::2, ::2] = 1  # 2500 of one pixel each
+    mask[0, 50, 51] = 2  # joins two of them
+    largest, *others, rest = parts_of(mask, mask > 0)
+    assert largest == Part(3, (0.0, 50.0, 51.0), (1, 2))
+    assert len(others) == MOST_PARTS - 1
+    assert {part.voxels for part in others} == {1}
+    assert (rest.components, rest.voxels, rest.values) == (1499, 1499, (1,))
+    _, (removal,) = postprocess(mask, [KeepLargest(values=(1, 2))])
+    assert (removal.components, removal.voxels) == (2498, 2498)
+    assert parts_of(mask, np.zeros(mask.shape, bool)) == ()
