@@ -1,25 +1,62 @@
-"""Writes docs/evidence from the record of the comparison on polyps; no figure is typed by hand.
-
-    python -m benchmarks.evidence_pages --record POLYPS --hardware "2 cores, no GPU"   # a finished comparison
-    python -m benchmarks.evidence_pages                                               # only the pages
-
-The first form keeps the figures in ``benchmarks/results/polyps.json`` and draws the pictures.
-"""
+"""The pages of the two comparisons on polyps."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import evidence
+from .markdown import bullets, interval, listed, table
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "benchmarks" / "results" / "polyps.json"
+ROOT = Path(__file__).parents[2]
 EVIDENCE = ROOT / "docs" / "evidence"
 PICTURES = ROOT / "docs" / "pictures"
 WANTED, DEFAULT = 0.6, "dice_ce"  # of the protocol
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PolypRun:
+    """One of the runs of the protocol.
+
+    Attributes:
+        name: of its record, page and pictures.
+        title: of its page.
+        command: where it is written.
+    """
+
+    name: str
+    title: str
+    command: str
+
+    @property
+    def record(self) -> Path:
+        """File of its figures."""
+        return ROOT / "benchmarks" / "results" / f"{self.name}.json"
+
+    @property
+    def page(self) -> Path:
+        """File that people read."""
+        return EVIDENCE / f"{self.name}.md"
+
+    def read(self) -> Record | None:
+        """Read its figures; None before it ran."""
+        return json.loads(self.record.read_text("utf-8")) if self.record.is_file() else None
+
+
+RUNS = (
+    PolypRun(
+        "polyps",
+        "Cross-entropy, Dice and their combinations on polyps",
+        "the two of the [protocol](polyps_protocol.md)",
+    ),
+    PolypRun(
+        "polyps_long",
+        "Cross-entropy, Dice and their combinations on polyps, twice as long",
+        "the first, then the last of the [protocol](polyps_protocol.md)",
+    ),
+)
 COLUMNS = {
     "dice": "Dice",
     "dice_all": "Dice, all images",
@@ -38,8 +75,8 @@ CLAIMED = (
 )
 
 HEAD = (
-    "Written by `python -m benchmarks.evidence_pages` from `benchmarks/results/polyps.json`; the "
-    "[protocol](polyps_protocol.md), with the commands, was fixed before the first run."
+    "Written by `python -m benchmarks.evidence_pages` from `benchmarks/results/{}.json`; the "
+    "[protocol](polyps_protocol.md), with the commands, was fixed before the run."
 )
 EVERY = (
     "Means over test images and trainings, with 95 % intervals that resample both; of polyps answered: "
@@ -56,89 +93,36 @@ DOUBTS = (
     "The images without a polyp come from another source: they can be painted for reasons beside the loss.",
 )
 
-Record = dict[str, Any]
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--record", type=Path, help="folder of the finished comparison")
-    parser.add_argument("--hardware", help="what it ran on")
-    given = parser.parse_args()
-    if given.record:
-        if not given.hardware:
-            parser.error("--record needs --hardware: what it ran on")
-        keep(given.record, given.hardware)
-    write(json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else None)
-
-
-def keep(folder: Path, hardware: str) -> None:
-    """Write the record of a comparison, and its pictures."""
+def keep(run: PolypRun, folder: Path, hardware: str) -> None:
+    """Write the record of a finished comparison, and its pictures."""
     from nnunet_losses.compare.outcomes import collect
     from nnunet_losses.compare.report import charts
+    from nnunet_losses.compare.run import report
     from nnunet_losses.compare.study import read_study
 
+    report(folder)  # by today's statistics
     study = read_study(folder)
     comparison = collect(folder, study)
     results = json.loads((folder / "report" / "results.json").read_text("utf-8"))
     record = {"hardware": hardware, "folds": study.folds, "seeds": study.seeds, **results}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    run.record.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     for name, drawn in (("dice", charts.forest(comparison)), ("silence", charts.pareto(comparison))):
         white = drawn.replace("<svg ", '<svg style="background:#fff" ', 1)  # also where pages are dark
-        (PICTURES / f"polyps_{name}.svg").write_text(white, "utf-8")
+        (PICTURES / f"{run.name}_{name}.svg").write_text(white, "utf-8")
 
 
-def write(record: Record | None) -> None:
-    """Write the page, and its lines in the list of claims."""
-    if record is not None:
-        (EVIDENCE / "polyps.md").write_text(page(record), "utf-8")
-    index = EVIDENCE / "README.md"
-    index.write_text(indexed(index.read_text("utf-8"), record), "utf-8")
-
-
-def indexed(text: str, record: Record | None) -> str:
-    """Put the small comparisons, and what came out on polyps, between the marks of the list of claims."""
-    text = _between(text, "quick", quick())
-    return text if record is None else _between(text, "polyps", _short(record))
-
-
-def _between(text: str, name: str, lines: list[str]) -> str:
-    begin, end = (f"<!-- {name}: {which} -->" for which in ("begin", "end"))
-    before, rest = text.split(begin)
-    return "\n".join([before + begin, *lines, end]) + rest.split(end)[1]
-
-
-def quick() -> list[str]:
-    """What ``make evidence-quick`` runs, from its own settings."""
-    trainings = sum(len(claim.losses) * claim.seeds for claim in evidence.CLAIMS)
-    said = (
-        f"`make evidence-quick`, or `python benchmarks/evidence.py evidence-quick --only 3_boundary`: "
-        f"{trainings} trainings of {evidence.EPOCHS} epochs with {evidence.ITERATIONS} batches of 4, on "
-        f"phantoms of 64x64 pixels: {evidence.CASES} for training and validation (fold 0), "
-        f"{evidence.TEST_CASES} for the test, {evidence.FREE_CASES} more without any lesion. A U-Net of 8, "
-        "16, 32 features, nnU-Net's variant Adam1en3, 2 CPU cores. **It checks the machinery and is no "
-        "evidence**: its figures stand in its own report, not here."
-    )
-    rows = [
-        (f"`{claim.name}`", claim.title, " ".join(f"`{loss}`" for loss in claim.losses),
-         ", ".join(map(str, range(claim.seeds))))
-        for claim in evidence.CLAIMS
-    ]  # fmt: skip
-    return [said, "", _table(("", "phantoms and question", "losses", "seeds"), rows)]
-
-
-def page(record: Record) -> str:
+def page(run: PolypRun, record: Record) -> str:
     """Everything that came out."""
     parts = [
-        "# Cross-entropy, Dice and their combinations on polyps",
-        HEAD,
+        f"# {run.title}",
+        HEAD.format(run.name),
         f"**{record['recommendation']['headline']}**",
-        _bullets(record["recommendation"]["reasons"]),
-        "![Dice of every loss](../pictures/polyps_dice.svg)",
-        "![Dice against lesion-free images left empty](../pictures/polyps_silence.svg)",
+        bullets(record["recommendation"]["reasons"]),
+        f"![Dice of every loss](../pictures/{run.name}_dice.svg)",
+        f"![Dice against lesion-free images left empty](../pictures/{run.name}_silence.svg)",
         "## What was run",
-        _what(record),
+        _what(run, record),
         "## Was it long enough?",
         wanted(record),
         "## Every loss",
@@ -150,7 +134,7 @@ def page(record: Record) -> str:
         "## The paper's claims",
         _claims(record),
         "## What speaks against it",
-        _bullets([*record["recommendation"]["doubts"], *DOUBTS]),
+        bullets([*record["recommendation"]["doubts"], *DOUBTS]),
         _failures(record),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -171,32 +155,31 @@ def wanted(record: Record) -> str:
     return f"The protocol wanted a Dice of {WANTED} for `{DEFAULT}`. It has {'; '.join(sentences)}."
 
 
-def _what(record: Record) -> str:
+def _what(run: PolypRun, record: Record) -> str:
     settings, network = record["settings"], record["settings"]["network"]
     count = sum(len(one["trainings"]) for one in record["losses"].values())
     trainings = (
-        f"{count} with a result, of {len(record['losses'])} losses; seeds {_listed(record['seeds'])}, "
-        f"fold {_listed(record['folds'])}"
+        f"{count} with a result, of {len(record['losses'])} losses; seeds {listed(record['seeds'])}, "
+        f"fold {listed(record['folds'])}"
     )
     images = f"{record['cases_with_label']} test images with a polyp, {record['cases_without']} without"
     length = f"{settings['epochs']} epochs of {settings['iterations']} batches of {network['batch']}"
     rows = (
-        ("command", "the two of the [protocol](polyps_protocol.md)"),
+        ("command", run.command),
         ("trainings", trainings),
         ("data", f"{images}; sources in the protocol"),
-        ("network", f"{_listed(network['features'])} features"),
+        ("network", f"{listed(network['features'])} features"),
         ("length", f"{length}, variant {settings['variant']}, last checkpoint"),
         ("hardware", record["hardware"]),
     )
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _figures(record: Record) -> str:
     rows = [
-        (f"`{loss}`", *(_interval(one["figures"][name]) for name in COLUMNS))
-        for loss, one in _ordered(record)
+        (f"`{loss}`", *(interval(one["figures"][name]) for name in COLUMNS)) for loss, one in _ordered(record)
     ]
-    return _table(("loss", *COLUMNS.values()), rows)
+    return table(("loss", *COLUMNS.values()), rows)
 
 
 def _silent(record: Record) -> str:
@@ -207,7 +190,7 @@ def _silent(record: Record) -> str:
         for one in found["trainings"]
     ]  # fmt: skip
     heads = ("loss", "seed", "Dice, test", "Dice, validation", "left empty", "after the threshold")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _claims(record: Record) -> str:
@@ -219,7 +202,7 @@ def _claims(record: Record) -> str:
         f"{', '.join(f'`{loss}`' for loss in most)}, with {100 * max(silent.values()):.0f} % of "
         f"{record['cases_without']} images, mean over trainings (exact intervals above)."
     )
-    return _bullets(lines)
+    return bullets(lines)
 
 
 def _difference(record: Record, first: str, second: str) -> str:
@@ -250,13 +233,13 @@ def _failures(record: Record) -> str:
     if not record["failures"]:
         return "No training failed."
     rows = [(f"`{one['loss']}`", str(one["seed"]), one["reason"]) for one in record["failures"]]
-    return "## Failed trainings\n\n" + _table(("loss", "seed", "reason"), rows)
+    return "## Failed trainings\n\n" + table(("loss", "seed", "reason"), rows)
 
 
-def _short(record: Record) -> list[str]:
+def short(record: Record) -> list[str]:
     names = {"dice": "Dice", "specificity": "left empty", "specificity_calibrated": "left empty, threshold"}
     rows = [
-        (f"`{loss}`", *(_interval(one["figures"][name]) for name in names)) for loss, one in _ordered(record)
+        (f"`{loss}`", *(interval(one["figures"][name]) for name in names)) for loss, one in _ordered(record)
     ]
     said = (
         f"Dice of {record['cases_with_label']} test images with a polyp, and share of the "
@@ -264,13 +247,13 @@ def _short(record: Record) -> list[str]:
         "threshold (exact intervals of one training's number of images):"
     )
     opening = f"{record['recommendation']['headline']} {wanted(record)}"
-    return [opening, "", said, "", _table(("loss", *names.values()), rows), "", _what_short(record)]
+    return [opening, "", said, "", table(("loss", *names.values()), rows), "", _what_short(record)]
 
 
 def _what_short(record: Record) -> str:
     settings = record["settings"]
     return (
-        f"Seeds {_listed(record['seeds'])}, fold {_listed(record['folds'])}, {settings['epochs']} epochs of "
+        f"Seeds {listed(record['seeds'])}, fold {listed(record['folds'])}, {settings['epochs']} epochs of "
         f"{settings['iterations']} batches, {record['hardware']}; {len(record['failures'])} trainings failed."
     )
 
@@ -279,33 +262,8 @@ def _ordered(record: Record) -> list[tuple[str, Record]]:
     return sorted(record["losses"].items(), key=lambda item: -item[1]["figures"]["dice"]["value"])
 
 
-def _interval(figure: Record) -> str:
-    if figure["value"] is None:
-        return "–"
-    digits = 3 if abs(figure["value"]) < 10 else 0
-    value, low, high = (f"{figure[name]:.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
 def _count(share: Record) -> str:
     return (
         f"{round(share['value'] * share['n'])} of {share['n']} "
         f"[{100 * share['low']:.0f} %, {100 * share['high']:.0f} %]"
     )
-
-
-def _listed(values: list[int]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _bullets(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(heads: tuple[str, ...], rows: Any) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-if __name__ == "__main__":
-    main()
