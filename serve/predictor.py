@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .answer import (
-    Answer,
-    Distribution,
-    Empty,
-    EmptyMeaning,
-    EmptyReason,
-    Manifest,
-    Outcome,
-    Warning_,
-)
+from .answer import Warning_
+from .answering import Answerer
 from .approximations import Approximations, ConstantTiles, counted, reuse_warning
 from .course import Course, Engine, StagedEngine
-from .errors import Code, Refusal
 from .formats import Case, Limits, read_image
-from .outputs import mean_probabilities
-from .pipeline.segment import Segmentation, Segmenter, Votes
-from .policies import OOD_SUPPRESSED, EmptyPolicy, Policies
-from .problems import problem_of
+from .pipeline.segment import Segmenter, Votes
+from .policies import EmptyPolicy, Policies
 from .result_files import Prediction, ResultFiles, Written, check_output
-from .safety.candidates import candidates
 from .safety.contract import check_contract, memory_needed
 from .safety.judging import Examiner, Judge
-from .safety.quality import quality_of
 from .safety.scores.observation import observe_image
-from .safety.uncertainty import uncertainty_maps
-from .safety.verdict import DOUBTFUL, contract_breach
-from .statement import Ground, state
-from .versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from .answer import Answer
     from .backends import Backend, PrecisionChoice, TileNetwork
     from .bundle import Bundle
+    from .errors import Refusal
     from .image import Image
     from .safety.calibration import Calibration
-    from .safety.candidates import LabelCandidates
     from .safety.presence_section import PresenceSection
     from .safety.quality_section import QualitySection
-    from .statement import Statement
 
     Progress = Callable[[int, int], None]
     ReadFiles = Callable[..., Image]  # as read_image
@@ -211,13 +191,13 @@ class Predictor:
                 if isinstance(found, Votes):
                     found.keep_raw = course.policies.empty is EmptyPolicy.RAW
                 made = self.engine.conclude(found) if isinstance(self.engine, StagedEngine) else found
-                return self._answered(course, course.image, found, made)
+                return self._answerer.answered(course, course.image, found, made)
         assert course.breach is not None, "else it was answered"
-        return Prediction(self._rejected(course, course.breach), None, course.image)
+        return Prediction(self._answerer.rejected(course, course.breach), None, course.image)
 
     def rejection(self, case: str, refusal: Refusal) -> Answer:
         """Answer a case that was refused before there was an image, such as one with a channel missing."""
-        return self._rejected(Course(case), refusal)
+        return self._answerer.rejected(Course(case), refusal)
 
     def predict_to_folder(
         self,
@@ -274,12 +254,12 @@ class Predictor:
     @property
     def presence(self) -> PresenceSection | None:
         """What the calibration knows of presence."""
-        return None if self.calibration is None else self.calibration.presence
+        return self._answerer.presence
 
     @property
     def quality(self) -> QualitySection | None:
         """What the calibration knows of the quality."""
-        return None if self.calibration is None else self.calibration.quality
+        return self._answerer.quality
 
     def _read(self, case: Case, course: Course) -> None:
         description, orientation = self.bundle.description, self.orientation
@@ -299,109 +279,13 @@ class Predictor:
             course.seen = observe_image(image)
             course.stage("safety")
 
-    def _rejected(self, course: Course, refusal: Refusal) -> Answer:
-        blank = Empty(reason=EmptyReason.INPUT_BLANK, meaning=EmptyMeaning.NO_DECISION)
-        return Answer(
-            case=course.case,
-            outcome=Outcome.REJECTED,
-            distribution=contract_breach(refusal) if refusal.is_contract_breach else Distribution(),
-            empty=blank if refusal.code is Code.CONTRACT_BLANK else None,
-            problem=problem_of(refusal),
-            warnings=tuple(course.warnings),
-            manifest=self._manifest(course),
-        )
-
-    def _answered(self, course: Course, image: Image, votes: Any, made: Segmentation) -> Prediction:
-        """Decide and state; the votes are a ``Segmenter``'s, or nothing is known of them."""
-        course.spend(made.timings)
-        course.warnings += [Warning_(code=code, message=text) for code, text in made.warnings]
-        course.begin()
-        known = votes if isinstance(votes, Votes) else None
-        distribution = self._judged(course, image, made)
-        ground = Ground(
-            image,
-            made,
-            self.bundle.description,
-            policies=course.policies,
-            verdict=distribution.verdict,
-            is_doubtful=distribution.verdict in DOUBTFUL
-            or any(warning.code.endswith("_unusual") for warning in course.warnings),
-            candidates=self._candidates(known, made, image),
-            presence=self.presence,
-            limits=[*self._limits(), *self._elsewhere()],
-        )
-        stated = state(ground)
-        course.stage("measure")
-        maps = self._maps(course, known, stated)
-        answer = Answer(
-            case=course.case,
-            outcome=stated.outcome,
-            spacing=None if image.geometry.dimension == 2 else image.spacing,
-            distribution=distribution,
-            labels=stated.labels,
-            empty=stated.empty,
-            problem=stated.problem,
-            guarantee=stated.guarantee,
-            policy=stated.policy,
-            quality=quality_of(self.quality, ground.candidates, stated, maps),
-            warnings=(*course.warnings, *stated.warnings),
-            manifest=self._manifest(course, made),
-        )
-        return Prediction(answer, stated.mask, image, stated.raw, maps, self._probabilities(course, known))
-
-    def _judged(self, course: Course, image: Image, made: Segmentation) -> Distribution:
-        """Say whether the image is like the known ones, where there is a calibration."""
-        if self.judge is None or course.seen is None or made.seen is None:
-            return Distribution()
-        distribution = self.judge.judge(image, course.seen, made, self._limits())
-        course.stage("safety")
-        return distribution
-
-    def _limits(self) -> list[str]:
-        """Why the calibration's promises hold only approximately for what this predictor does."""
-        limits = [warning.message for warning in self._approximate]
-        if self.calibration is not None and self.engine.precision != self.calibration.precision:
-            limits.append(f"The networks ran in {self.engine.precision}, the calibration's did not.")
-        return limits
-
-    def _elsewhere(self) -> list[str]:
-        """Say that a site's overlay knows nothing of presence."""
-        stored = self.bundle.calibration
-        if stored is None or stored.site is None:
-            return []
-        return [f"Presence was calibrated with other cases than those of {stored.site.name}."]
-
-    def _candidates(
-        self, votes: Votes | None, made: Segmentation, image: Image
-    ) -> tuple[LabelCandidates, ...]:
-        if votes is None or (self.presence is None and self.quality is None):
-            return ()
-        return candidates(votes, made.mask, self.bundle.description, spacing=image.spacing)
-
-    def _probabilities(self, course: Course, votes: Votes | None) -> NDArray[np.float16] | None:
-        if votes is None or not course.probabilities:
-            return None
-        return mean_probabilities(votes, self.bundle.description, memory_bytes=self.limits.memory_bytes)
-
-    def _maps(self, course: Course, votes: Votes | None, stated: Statement) -> dict[str, NDArray[np.uint8]]:
-        """Maps of the uncertainty, where they were asked for and there is an answer that they may show."""
-        is_withheld = stated.mask is None or OOD_SUPPRESSED in stated.policy.applied
-        if not course.policies.uncertainty or votes is None or is_withheld:
-            return {}
-        maps = uncertainty_maps(votes, self.bundle.description.head)
-        course.stage("uncertainty")
-        return maps
-
-    def _manifest(self, course: Course, segmentation: Segmentation | None = None) -> Manifest:
-        ran = segmentation is not None
-        return Manifest(
-            model=self.bundle.description.name,
-            bundle_sha256=self.bundle.sha256,
-            input_sha256=None if course.image is None else course.image.sha256,
-            versions=versions(),
-            provider=self.engine.provider if ran else None,
-            precision=self.engine.precision if ran else None,
-            tiles=segmentation.tiles if segmentation is not None else 0,
-            forward_passes=segmentation.forward_passes if segmentation is not None else 0,
-            timings={stage: round(seconds, 4) for stage, seconds in course.timings.items()},
+    @property
+    def _answerer(self) -> Answerer:
+        return Answerer(
+            self.bundle,
+            self.engine,
+            calibration=self.calibration,
+            judge=self.judge,
+            approximate=self._approximate,
+            memory_bytes=self.limits.memory_bytes,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -172,8 +173,9 @@ def test_nothing_of_an_earlier_run_stands_beside_a_rejection(volume_bundle: Bund
 @pytest.mark.parametrize("ood", [OodPolicy.SUPPRESS, OodPolicy.REJECT])
 def test_a_withheld_mask_is_in_no_file(volume_bundle: Bundle, tmp_path: Path, ood: OodPolicy) -> None:
     policies = Policies(ood, EmptyPolicy.RAW, uncertainty=True)
-    predictor = Predictor(volume_bundle, backend="cpu", threads=1, policies=policies)
-    predictor._judged = lambda *_: Distribution(verdict=Verdict.OUT_OF_DISTRIBUTION)  # type: ignore[method-assign]
+    predictor = Predictor(volume_bundle, backend="cpu", threads=1, policies=policies, observe=True)
+    strange = Distribution(verdict=Verdict.OUT_OF_DISTRIBUTION)
+    predictor.judge = SimpleNamespace(judge=lambda *_: strange)  # type: ignore[assignment] # of every image
     further = FurtherFiles.of(["nrrd", "probabilities"], Options())
     out = tmp_path / "out"
     (result,) = Batch(predictor, out, further=further).run([Case("p", (image(tmp_path),))])
