@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnunet_losses.compare.outcomes import MISSES
-from nnunet_losses.compare.statistics import SIGNIFICANCE, wilcoxon_p
-from nnunet_losses.compare.statistics import case_means as over_runs
+from nnunet_losses.compare.statistics import SIGNIFICANCE, compare_pairs
 from nnunet_losses.compare.study import title
 
 if TYPE_CHECKING:
@@ -35,14 +34,16 @@ class Recommendation:
 def recommend(comparison: Comparison, pairs: Sequence[Pair]) -> Recommendation:
     """Say which loss to take, as far as the figures can tell."""
     if not comparison.positives:
-        return Recommendation("There is nothing to rank by: no judged case has the label.", (), ())
+        free = tuple(_free(comparison, comparison.outcomes, None))
+        words = f"There is nothing to rank by: no judged case has {comparison.label}."
+        return Recommendation(words, free, tuple(_doubts(comparison)))
     ordered = sorted(comparison.outcomes, key=lambda one: -_sortable(_dice(comparison, one)))
     best = ordered[0]
     alike = [one for one in ordered[1:] if not _differs(pairs, best.loss, one.loss)]
     reasons = [
         _best(comparison, best),
         *_told_apart(best, alike, ordered, pairs),
-        *_free(comparison, [best, *alike]),
+        *_free(comparison, [best, *alike], best),
     ]
     headline = _headline(best, alike, ordered, pairs)
     return Recommendation(headline, tuple(reasons), tuple(_doubts(comparison)))
@@ -80,6 +81,16 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
+def counted(number: int, thing: str) -> str:
+    """Write a number of things.
+
+    Example:
+        >>> counted(1, "case"), counted(2, "case")
+        ('1 case', '2 cases')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _dice(comparison: Comparison, outcome: Outcome) -> Estimate:
     return comparison.figures[outcome.loss]["dice"]
 
@@ -105,24 +116,27 @@ def _headline(
 ) -> str:
     if len(ordered) == 1:
         return f"Only {best.title} has a result; there is nothing to compare it with."
+    once = any(pair.trainings < 2 for pair in pairs)
+    single = " Each was trained once: another seed may say otherwise." if once else ""
     if not alike:
-        return f"{best.title} segments best here; every other loss is worse, and the difference can be shown."
+        return f"{best.title} segments best here; every other loss is shown to be worse.{single}"
     if len(alike) == len(ordered) - 1:
         if not any(pair.shown for pair in pairs):
             return f"No difference in Dice can be shown between the {len(ordered)} losses."
         return f"{best.title} has the highest mean Dice, but cannot be shown to be better than any other."
-    return (
-        f"{best.title} has the highest mean Dice, but no difference can be shown between it and "
-        f"{listed([one.title for one in alike])}."
-    )
+    if len(alike) > _LISTED:
+        others = f"{len(alike)} of the {len(ordered) - 1} others"
+    else:
+        others = listed([one.title for one in alike])
+    return f"{best.title} has the highest mean Dice, but no difference can be shown to {others}.{single}"
 
 
 def _best(comparison: Comparison, best: Outcome) -> str:
-    runs = len(best.runs)
-    both = f"{runs} trainings (95 % interval over cases and trainings)"
+    runs, cases = len(best.runs), comparison.figures[best.loss]["dice"].n
+    both = f"{runs} trainings (95 % interval, from resampled cases and trainings)"
     return (
-        f"{best.title}: mean Dice {interval(_dice(comparison, best))} over {comparison.positives} cases and "
-        f"{both if runs > 1 else 'one training (95 % interval over cases alone)'}."
+        f"{best.title}: mean Dice {interval(_dice(comparison, best))} over {counted(cases, 'case')} and "
+        f"{both if runs > 1 else 'one training (95 % interval, from resampled cases alone)'}."
     )
 
 
@@ -143,87 +157,130 @@ def _told_apart(
             f", and {len(others) - _LISTED} more, see Pairs." if len(others) > _LISTED else "."
         )
     if pairs:
-        yield (
-            f"Shown means: by a test on the same cases (Wilcoxon, {len(pairs)} pairs, Holm, "
-            f"{percent(SIGNIFICANCE)}) and by an interval over cases and trainings. Not shown is not equal."
-        )
+        yield _meaning(pairs)
 
 
-def _free(comparison: Comparison, candidates: Sequence[Outcome]) -> Iterator[str]:
+def _meaning(pairs: Sequence[Pair]) -> str:
+    """What "shown" means."""
+    over = "cases and trainings" if all(pair.trainings > 1 for pair in pairs) else "cases alone"
+    return (
+        f"Shown means: by a test on the same cases (Wilcoxon, {counted(len(pairs), 'pair')}, Holm, "
+        f"{percent(SIGNIFICANCE)}) and by an interval over {over} without 0. Not shown is not equal."
+    )
+
+
+def _free(comparison: Comparison, candidates: Sequence[Outcome], best: Outcome | None) -> Iterator[str]:
     """What lesion-free cases add: among losses alike in Dice, who is silent where nothing is."""
     if not comparison.negatives:
         yield "No judged case is free of lesions: what a loss does there is unknown. Give --negatives."
         return
-    figures = comparison.figures
-    silent = max(candidates, key=lambda one: figures[one.loss]["specificity"].value)
-    everyone = max(comparison.outcomes, key=lambda one: figures[one.loss]["specificity"].value)
-    most = figures[silent.loss]["specificity"].value
-    tied = [one for one in candidates if figures[one.loss]["specificity"].value == most]
-    yield f"Of {comparison.negatives} lesion-free cases {_left_empty(comparison, *tied)}" + (
-        f", most among those not told apart from {candidates[0].title}." if len(candidates) > 1 else "."
+    silent, everyone = (
+        _leaders(comparison, some, "specificity") for some in (candidates, comparison.outcomes)
     )
-    if (
-        everyone is not silent
-        and figures[everyone.loss]["specificity"].value > figures[silent.loss]["specificity"].value
-    ):
-        p = wilcoxon_p(_silence(comparison, everyone) - _silence(comparison, silent))
-        shown = "the difference can be shown" if p < SIGNIFICANCE else "a difference cannot be shown"
-        yield f"Most of all: {_left_empty(comparison, everyone)}; {shown} (p = {p:.2g}, not corrected)."
-    yield _after(comparison)
+    if silent:
+        among = f", most among those not told apart from {best.title}" if best and len(candidates) > 1 else ""
+        yield f"Of {_cases(comparison.negatives)} {_left_empty(comparison, silent)}{among}."
+    if everyone and silent and everyone[0] not in silent:
+        shown = _silence(comparison, everyone[0], silent[0])
+        yield f"Most of all: {_left_empty(comparison, everyone)}; {shown}."
+    yield from _after(comparison)
 
 
-def _left_empty(comparison: Comparison, *tied: Outcome) -> str:
-    estimate = comparison.figures[tied[0].loss]["specificity"]
+def _leaders(comparison: Comparison, some: Sequence[Outcome], name: str) -> list[Outcome]:
+    """Losses that share the highest value of a figure; none where nobody has it."""
+    values = {one.loss: comparison.figures[one.loss][name].value for one in some}
+    most = max((value for value in values.values() if not math.isnan(value)), default=math.nan)
+    return [one for one in some if values[one.loss] == most]
+
+
+def _left_empty(comparison: Comparison, tied: Sequence[Outcome], name: str = "specificity") -> str:
+    estimate = comparison.figures[tied[0].loss][name]
     return (
-        f"{listed([one.title for one in tied])} left {percent(estimate.value)} empty "
+        f"{_names(tied)} left {percent(estimate.value)} empty "
         f"(exact 95 % interval {percent(estimate.low)} to {percent(estimate.high)})"
     )
 
 
-def _after(comparison: Comparison) -> str:
-    best = max(
-        comparison.outcomes, key=lambda one: comparison.figures[one.loss]["specificity_calibrated"].value
+def _after(comparison: Comparison) -> Iterator[str]:
+    allowed = f"at most {percent(MISSES)} of those with a lesion called empty"
+    if all(math.isinf(run.threshold) for one in comparison.outcomes for run in one.runs):
+        yield f"The validation cases are too few for a presence threshold ({allowed}): there is none."
+        return
+    best = _leaders(comparison, comparison.outcomes, "specificity_calibrated")
+    if not best or not comparison.figures[best[0].loss]["specificity_calibrated"].value > 0:
+        yield "With a presence threshold from the validation cases, no loss leaves a lesion-free case empty."
+        return
+    kept = [comparison.figures[one.loss]["case_sensitivity_calibrated"].value for one in best]
+    answered = (
+        percent(min(kept)) if max(kept) == min(kept) else f"{percent(min(kept))} to {percent(max(kept))}"
     )
-    figures = comparison.figures[best.loss]
-    if not figures["specificity_calibrated"].value > 0:
-        return "With a presence threshold from the validation cases, no loss leaves a lesion-free case empty."
-    after, kept = figures["specificity_calibrated"], figures["case_sensitivity_calibrated"]
-    return (
-        f"With a presence threshold from the validation cases (at most {percent(MISSES)} of those with "
-        f"a lesion called empty), the best is {best.title}: {percent(after.value)} left empty "
-        f"[{percent(after.low)}, {percent(after.high)}], while it still answers on {percent(kept.value)} of "
-        "the cases with a lesion."
+    still = f", and still answered on {answered} of the cases with a lesion" if comparison.positives else ""
+    yield (
+        f"With a presence threshold from the validation cases ({allowed}) "
+        f"{_left_empty(comparison, best, 'specificity_calibrated')}{still}: the most of all."
     )
 
 
-def _silence(comparison: Comparison, outcome: Outcome):  # type: ignore[no-untyped-def]  # noqa: ANN202 - an array
-    table = comparison.table(
-        outcome,
-        lambda run, case: math.nan if case.present else float(run.says_empty(case, calibrated=False)),
-    )
-    return over_runs(table)
+def _silence(comparison: Comparison, first: Outcome, second: Outcome) -> str:
+    """Whether two losses differ in what they leave empty; of all pairs, as they were chosen from all."""
+    values = {
+        one.loss: comparison.table(
+            one, lambda run, case: math.nan if case.present else float(run.says_empty(case, calibrated=False))
+        )
+        for one in comparison.outcomes
+    }
+    (pair,) = (one for one in compare_pairs(values) if {one.first, one.second} == {first.loss, second.loss})
+    shown = "can" if pair.shown else "cannot"
+    return f"a difference to {second.title} {shown} be shown (p = {pair.p_holm:.2g}, Holm)"
+
+
+def _cases(negatives: int) -> str:
+    return "the one lesion-free case" if negatives == 1 else f"{negatives} lesion-free cases"
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    """Of losses, or how many where they are many."""
+    few = len(outcomes) <= _LISTED
+    return listed([one.title for one in outcomes]) if few else f"{len(outcomes)} losses"
 
 
 def _doubts(comparison: Comparison) -> Iterator[str]:
+    yield from _few_trainings(comparison)
+    if comparison.positives < _FEW_CASES:
+        only = counted(comparison.positives, "judged case")
+        yield f"Only {only} with {comparison.label}: real differences may go unseen."
+    if 0 < comparison.negatives < _FEW_FREE:
+        even = percent(1 - 0.025 ** (1 / comparison.negatives))
+        cases = counted(comparison.negatives, "lesion-free case")
+        yield f"{cases}: even with none painted, a false-alarm rate of up to {even} is possible."
+    yield from _incomplete(comparison)
+
+
+def _few_trainings(comparison: Comparison) -> Iterator[str]:
     seeds, folds = ({slot[place] for slot in comparison.slots} for place in (1, 0))
     if len(seeds) == 1:
         yield "Every loss was trained once per fold: how much another seed would change is unknown."
     elif len(seeds) < 5:
-        yield f"{len(seeds)} seeds tell little about how much another one would change."
+        yield (
+            f"{len(seeds)} seeds tell little about how much another one would change; intervals of single "
+            "losses, which resample them, are rather too short. Those of pairs are not."
+        )
     if len(folds) == 1:
         yield "One fold: another split of the training data may rank otherwise."
-    if comparison.positives < _FEW_CASES:
-        yield f"Only {comparison.positives} judged cases have the label: real differences may go unseen."
-    if 0 < comparison.negatives < _FEW_FREE:
-        yield (
-            f"{comparison.negatives} lesion-free cases: even none painted leaves a false-alarm rate of up to "
-            f"{percent(1 - 0.025 ** (1 / comparison.negatives))} possible."
-        )
-    incomplete = [one.title for one in (*comparison.outcomes, *comparison.failed) if one.failures]
+
+
+def _incomplete(comparison: Comparison) -> Iterator[str]:
+    incomplete = [one for one in (*comparison.outcomes, *comparison.failed) if one.failures]
     if incomplete:
-        yield f"Trainings failed: {listed(incomplete)}; see below."
+        yield f"Trainings failed: {_names(incomplete)}; see below."
     missing = [
-        one.title for one in comparison.outcomes if len(one.runs) + len(one.failures) < len(comparison.slots)
+        one for one in comparison.outcomes if len(one.runs) + len(one.failures) < len(comparison.slots)
     ]
     if missing:
-        yield f"Not all trainings are done: {listed(missing)} have fewer than the others."
+        yield f"Not all trainings are done: {_names(missing)} have fewer than the others."
+    fewer = [one for one in comparison.outcomes if _dice(comparison, one).n < comparison.positives]
+    if fewer:
+        yield (
+            f"Judged on fewer cases than others: {_names(fewer)}. Their means do not compare; pairs are of "
+            "the same cases, and do."
+        )

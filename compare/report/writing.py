@@ -41,7 +41,7 @@ def write_report(output: Path, study: Study, *, note: str = "", label: str | Non
     """
     comparison = collect(output, study, label)
     values = {one.loss: comparison.of_positives(one, Metric.DICE) for one in comparison.outcomes}
-    pairs = compare_pairs(values, comparison.resamples)
+    pairs = compare_pairs(values)
     ranking = rank(values, pairs)
     prepared = read_prepared(output)
     description = read_description(prepared.folders.raw / study.settings.dataset)

@@ -147,13 +147,10 @@ def test_a_missing_training_is_passed_over_and_said(study: Study, tmp_path: Path
 
 def test_words_page_and_tables(comparison: Comparison, study: Study) -> None:
     values = {one.loss: comparison.of_positives(one, Metric.DICE) for one in comparison.outcomes}
-    pairs = compare_pairs(values, comparison.resamples)
+    pairs = compare_pairs(values)
     ranking = rank(values, pairs)
     words = recommend(comparison, pairs)
-    assert (
-        words.headline
-        == "Dice segments best here; every other loss is worse, and the difference can be shown."
-    )
+    assert words.headline == "Dice segments best here; every other loss is shown to be worse."
     assert any("CE left 75 % empty" in one for one in words.reasons)
     page = html(Content(study, comparison, pairs, ranking, words, (), "pixels", note="no <evidence>"))
     assert "no &lt;evidence&gt;" in page
@@ -174,7 +171,7 @@ def test_the_headline_claims_no_more_than_the_pairs(comparison: Comparison) -> N
     """The best loss is not shown to be better, which does not mean that no pair differs."""
 
     def pair(first: str, second: str, p: float) -> Pair:
-        return Pair(first, second, Estimate(-0.1, -0.2, -0.01, CASES), p, p)
+        return Pair(first, second, Estimate(-0.1, -0.2, -0.01, CASES), p, p, 2)
 
     unknown = recommend(comparison, [pair("dice", "ce", 0.5)])
     assert unknown.headline == "No difference in Dice can be shown between the 2 losses."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -72,8 +74,7 @@ def test_losses_that_differ_are_told_apart_and_equal_ones_joined() -> None:
     generator = np.random.default_rng(0)
     base = generator.random((1, 40))
     values = {"bad": base - 0.3, "good": base, "same": base + generator.normal(0, 0.01, (1, 40))}
-    draws = Resamples.draw(40, 1)
-    pairs = compare_pairs(values, draws)
+    pairs = compare_pairs(values)
     shown = {frozenset((pair.first, pair.second)) for pair in pairs if pair.shown}
     assert shown == {frozenset(("bad", "good")), frozenset(("bad", "same"))}
     difference = next(pair.difference for pair in pairs if (pair.first, pair.second) == ("bad", "good"))
@@ -89,13 +90,96 @@ def test_a_difference_that_another_training_could_undo_is_not_shown() -> None:
     """One of two trainings is much better, the other a little worse: the test sees only their mean."""
     cases = np.random.default_rng(0).random(40) / 2
     values = {"first": np.stack([cases + 0.3, cases - 0.05]), "second": np.stack([cases, cases])}
-    (pair,) = compare_pairs(values, Resamples.draw(40, 2))
+    (pair,) = compare_pairs(values)
     assert pair.passes_test
     assert pair.difference.low < 0 < pair.difference.value
     assert not pair.shown
 
 
+def test_the_interval_of_one_training_is_students_over_cases() -> None:
+    differences = np.random.default_rng(3).normal(0.1, 0.3, (1, 25))
+    (pair,) = compare_pairs({"first": differences, "second": np.zeros((1, 25))})
+    expected = stats.ttest_1samp(differences[0], 0).confidence_interval(0.95)
+    assert (pair.difference.low, pair.difference.high) == pytest.approx(tuple(expected))
+    assert pair.trainings == 1
+
+
+def test_the_intervals_of_several_pairs_hold_together() -> None:
+    values = {name: np.random.default_rng(seed).random((1, 25)) for seed, name in enumerate("abc")}
+    pair = compare_pairs(values)[0]
+    expected = stats.ttest_1samp((values["a"] - values["b"])[0], 0).confidence_interval(1 - 0.05 / 3)
+    assert (pair.difference.low, pair.difference.high) == pytest.approx(tuple(expected))
+
+
+def test_seeds_that_vary_are_not_taken_for_losses_that_differ() -> None:
+    """Two trainings each of four equal losses: a third would fall elsewhere, as those of all four tell."""
+    generator = np.random.default_rng(0)
+    shown = tested = 0
+    for _ in range(60):
+        cases = generator.random(40)
+        values = {
+            name: cases + generator.normal(0, 0.08, (2, 1)) + generator.normal(0, 0.1, (2, 40))
+            for name in "abcd"
+        }
+        pairs = compare_pairs(values)
+        tested += any(pair.passes_test for pair in pairs)
+        shown += any(pair.shown for pair in pairs)
+    assert tested > 45  # the test over cases alone is nearly always sure
+    assert shown <= 7
+
+
+def test_an_interval_covers_the_difference_of_crossed_trainings_and_cases() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(300):
+        first = generator.normal(0, 0.1, (3, 1)) + generator.normal(0, 0.3, (1, 30))
+        noise = generator.normal(0, 0.1, (3, 30))
+        (pair,) = compare_pairs({"first": first + noise + 0.2, "second": np.zeros((3, 30))})
+        covered += pair.difference.low <= 0.2 <= pair.difference.high
+    assert 276 <= covered <= 300  # 95 % of 300 are 285
+
+
+def test_folds_with_cases_of_their_own_do_not_count_them_twice() -> None:
+    """One seed, five folds: each case has one difference, and the interval is about that over all cases."""
+    generator = np.random.default_rng(2)
+    table = np.full((5, 100), np.nan)
+    for fold in range(5):
+        table[fold, fold * 20 : fold * 20 + 20] = generator.normal(0.1, 0.2, 20)
+    (pair,) = compare_pairs({"first": table, "second": np.where(np.isnan(table), np.nan, 0.0)})
+    assert pair.difference.n == 100
+    half = (pair.difference.high - pair.difference.low) / 2
+    assert 0.2 / 10 * 1.9 < half < 0.2 / 10 * 4.5
+
+
+def test_a_missing_training_does_not_make_a_difference() -> None:
+    """The second fold is easier; that only one loss was trained on it says nothing about the losses."""
+    first = np.array([[0.2, 0.4, np.nan, np.nan], [np.nan, np.nan, 0.9, 0.95]])
+    second = np.where(np.arange(2)[:, None] == 0, first, np.nan)
+    (pair,) = compare_pairs({"first": first, "second": second})
+    assert (pair.difference.value, pair.difference.n, pair.trainings) == (0.0, 2, 1)
+
+
+def test_one_case_shows_nothing() -> None:
+    (pair,) = compare_pairs({"first": np.array([[0.9], [0.8]]), "second": np.array([[0.1], [0.2]])})
+    assert pair.difference.value == pytest.approx(0.7)
+    assert np.isnan(pair.difference.low)
+    assert not pair.shown
+
+
+@pytest.mark.parametrize(
+    "differences", [[0.1] * 5, [0.1, 0.2, 0.3, 0.4, 0.5, 0.0], [0.1, 0.1], [-0.2, 0.1, 0.1]]
+)
+def test_few_ties_and_zeros_are_tested_exactly(differences: list[float]) -> None:
+    """Against all signs by hand; a normal approximation finds p = 0.025 for five equal differences."""
+    values = np.array(differences)
+    ranks = stats.rankdata(np.abs(values))
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(values)))) * (values != 0)
+    sums, seen = signs @ ranks, np.sign(values) @ ranks
+    expected = np.mean(np.abs(sums) >= abs(seen) - 1e-9)
+    assert wilcoxon_p(values) == pytest.approx(expected)
+
+
 def test_a_single_loss_has_a_rank_and_no_pairs() -> None:
     values = {"only": np.ones((1, 3))}
-    assert compare_pairs(values, Resamples.draw(3, 1)) == ()
+    assert compare_pairs(values) == ()
     assert rank(values, ()).mean_ranks == {"only": 1.0}
