@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from .examples import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,11 +56,13 @@ class LazyGroup(TyperGroup):
             return None
         module, function = target.split(":")
         command = getattr(import_module(module), function)
-        if isinstance(command, typer.Typer):  # a group of commands
-            return typer.main.get_command(command)
+        epilog = f"Example: {EXAMPLES[cmd_name]}"
         app = typer.Typer(add_completion=False)
+        if isinstance(command, typer.Typer):  # a group of commands
+            app.add_typer(command, name=cmd_name, epilog=epilog)
+            return typer.main.get_group(app).commands[cmd_name]
         # a room may parse its command with a class of its own (export's --folds takes several values)
-        app.command(cmd_name, cls=getattr(command, "command_class", None))(command)
+        app.command(cmd_name, cls=getattr(command, "command_class", None), epilog=epilog)(command)
         return typer.main.get_command(app)
 
 
@@ -70,8 +75,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature is typer's
+    if wanted:
+        typer.echo(f"nnunet-losses {version('nnunet-losses')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Losses for nnU-Net as trainers, export that proves itself, and predictions without PyTorch."""
 
 

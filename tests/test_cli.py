@@ -1,0 +1,60 @@
+"""The command line as a whole: every command has a name, a help text and an example that holds."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nnunet_losses.cli import COMMANDS, app
+from nnunet_losses.examples import EXAMPLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def command(name: str) -> Any:
+    group: Any = typer.main.get_command(app)
+    return group.get_command(None, name)
+
+
+def test_every_command_has_an_example() -> None:
+    assert list(EXAMPLES) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_bears_its_name_and_shows_its_example(name: str) -> None:
+    assert command(name).name == name
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
+    assert EXAMPLES[name] in result.stdout
+
+
+def arguments(name: str) -> list[str]:
+    """What an example passes to its command."""
+    ours = EXAMPLES[name].removeprefix('eval "$(').removesuffix(')"').partition(" && ")[0]
+    words = shlex.split(ours)
+    assert words[:2] == ["nnunet-losses", name]
+    return words[2:]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_can_be_typed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an example passes is understood, once its folders exist; nothing that is required is missing."""
+    monkeypatch.chdir(tmp_path)
+    rest = arguments(name)
+    for folder in (word for word in rest if word.isupper() or word.startswith("nnUNet_")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    found = command(name)
+    if name == "keys":
+        found, rest = found.commands[rest[0]], rest[1:]
+    found.make_context(name, rest)  # raises where the command line is wrong
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"nnunet-losses {version('nnunet-losses')}\n")
