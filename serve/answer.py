@@ -42,7 +42,7 @@ class EmptyReason(StrEnum):
 
 
 class EmptyMeaning(StrEnum):
-    """What an empty mask may be taken for."""
+    """What an empty mask may be taken for; a finding only where a calibration says how sure that is."""
 
     NO_FINDING = "no_finding"
     NO_DECISION = "no_decision"

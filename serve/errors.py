@@ -58,6 +58,7 @@ class Code(StrEnum):
     BUNDLE_UNSUPPORTED = "bundle.unsupported"
     BUNDLE_HASH_MISMATCH = "bundle.hash_mismatch"
     BUNDLE_SELF_TEST_FAILED = "bundle.self_test_failed"
+    BUNDLE_TIMEOUT = "bundle.timeout"
     BACKEND_UNAVAILABLE = "backend.unavailable"
     BACKEND_FAILED = "backend.failed"
 

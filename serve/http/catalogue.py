@@ -101,11 +101,13 @@ class Catalogue:
 
     def not_ready(self, report: ModelReport | None) -> ServiceProblem:
         """Say that a model does not answer yet, or never will, and why."""
+        again = {"Retry-After": str(self._retry_after)}
         if report is not None and report.failure is not None:
             return ServiceProblem(
                 ServiceCode.MODEL_NOT_READY,
                 f"The model is not served: {report.failure.detail}",
                 remedy=report.failure.remedy,
+                headers=None if report.state is ModelState.FAILED else again,
                 reason=report.failure.model_dump(),
                 state=report.state,
             )
@@ -115,7 +117,7 @@ class Catalogue:
             f"The model is {state}: its self-test has not passed yet.",
             remedy=f"Send the request again in {self._retry_after} s; /v2/health/ready says when all models "
             "are ready.",
-            headers={"Retry-After": str(self._retry_after)},
+            headers=again,
             state=state,
         )
 

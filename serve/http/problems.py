@@ -112,6 +112,7 @@ PROBLEM_TYPES: Mapping[Code | ServiceCode | JobCode, ProblemType] = {
     Code.BUNDLE_UNSUPPORTED: ProblemType(503, "A bundle asks for what this version cannot do"),
     Code.BUNDLE_HASH_MISMATCH: ProblemType(503, "A bundle's files are not the exported ones"),
     Code.BUNDLE_SELF_TEST_FAILED: ProblemType(503, "A model does not reproduce its golden answer"),
+    Code.BUNDLE_TIMEOUT: ProblemType(503, "A bundle took too long to be opened"),
     Code.BACKEND_UNAVAILABLE: ProblemType(503, "The inference engine is not available"),
     Code.BACKEND_FAILED: ProblemType(500, "The inference engine failed"),
     ServiceCode.REQUEST_INVALID: ProblemType(422, "The request's fields are not understood"),

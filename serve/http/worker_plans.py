@@ -33,6 +33,7 @@ def worker_plans(settings: Settings) -> tuple[WorkerPlan, ...]:
             limits=limits,
             archives=archives,
             grace=settings.shutdown_timeout,
+            opening=settings.model_timeout,
             telemetry=settings.telemetry,
         )
         for device in settings.devices or devices_of(settings.backend)

@@ -18,6 +18,7 @@ from ..logs import log_event, logging_configuration
 from ..schema import Frozen
 from ..workers.host import failure_of
 from ..workers.loop import Listeners, WorkerLoop
+from ..workers.opening import OpeningWatch
 from ..workers.overseer import LOOK, Overseer
 from ..workers.process import OpenBundle, open_bundle, open_spans
 from ..workers.reports import ModelFailure, ModelReport  # noqa: TC001 - pydantic reads the annotations
@@ -68,26 +69,34 @@ class PredictorActor:
         self._prepared: set[str] = set()  # models of which a new bundle is open
         self._ground = Ground.open(plan.folder, url=plan.database_url, limits=plan.limits)
         self._take_back()
-        self._overseer = Overseer(self._ground.desk, end=partial(os._exit, 1), changed=lambda _: None)
+        end = partial(os._exit, 1)  # Ray starts another one
+        self._overseer = Overseer(self._ground.desk, end=end, changed=lambda _: None)
+        labels = [bundle.label for bundle in plan.bundles]
+        self._opening = OpeningWatch(labels, seconds=plan.opening, end=end)
         self._spans = open_spans(plan)
         self._loop = WorkerLoop(
             {bundle.label: self._opener(bundle.path) for bundle in accepted.apply(plan.bundles)},
             self._ground,
             name=plan.name,
             # the ingress looks into the database, and asks for reports
-            listeners=Listeners(lease=self._overseer.heard, spans=self._spans),
+            listeners=Listeners(models=self._moved_on, lease=self._overseer.heard, spans=self._spans),
             timing=plan.timing,
             archives=Archives(plan.archives),
         )
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
+        self._opening.began()
         self._thread.start()
         threading.Thread(target=self._oversee, name="oversee", daemon=True).start()
 
     def _oversee(self) -> None:
-        """End this process if its job is stuck in native code that lets other threads run."""
+        """End this process if it is stuck, in its job or in a model, in code that lets other threads run."""
         while True:
             time.sleep(LOOK)
             self._overseer.look()
+            self._opening.look()
+
+    def _moved_on(self) -> None:
+        self._opening.heard(self._loop.host.reports(), claims=self._loop.claims)
 
     def _opener(self, path: Path) -> Opener:
         return partial(self._opened, path, self._plan)

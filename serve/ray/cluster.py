@@ -14,7 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ..errors import Code, Refusal
 from ..logs import log_event
 from ..workers.child import refusal_of
-from ..workers.reports import ModelFailure, ModelReport, merged, version_of
+from ..workers.reports import merged, unopened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..jobs.ground import Ground
     from ..workers.plan import Served
     from ..workers.predictors import Changed
+    from ..workers.reports import ModelFailure, ModelReport
     from .accepted import AcceptedBundles
     from .actor import PredictorReport
     from .notice import StoppingNotice
@@ -73,11 +74,8 @@ class Cluster:
 
     def models(self) -> tuple[ModelReport, ...]:
         """See ``Predictors``."""
-        return merged([member.models for member in self._members]) or self._unopened()
-
-    def _unopened(self) -> tuple[ModelReport, ...]:
         labels = [bundle.label for bundle in self._bundles]
-        return tuple(ModelReport(label=label, name=label, version=version_of(label)) for label in labels)
+        return merged([member.models for member in self._members]) or unopened(labels)
 
     def capacity(self) -> int:
         """See ``Predictors``."""

@@ -17,6 +17,7 @@ from ..jobs.ledger import new_token
 from ..jobs.records import Lease
 from ..logs import log_event
 from .channel import Channel
+from .opening import OpeningWatch
 from .overseer import Overseer
 from .reports import ModelFailure, ModelReport
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a worker that died is started again
 HEALTHY = 60.0  # seconds of life after which a death begins a new series
 EXIT_SECONDS = 5.0  # between the end of a worker's messages and its exit
+LEAVE_SECONDS = 10.0  # for a worker that hangs over a reload to give its job back, and to end
 
 
 class ChildProcess:
@@ -45,7 +47,6 @@ class ChildProcess:
         changed: told of jobs that move on.
 
     Attributes:
-        models: what the process says about its models; none while there is no process.
         claims: whether it does jobs.
         restarts: how often a process was started in the place of one that died.
     """
@@ -56,13 +57,17 @@ class ChildProcess:
         self._desk = ground.desk
         self._changed = changed
         self._overseer = Overseer(ground.desk, end=self._kill, changed=changed)
+        self._opening = OpeningWatch(
+            [bundle.label for bundle in plan.bundles], seconds=plan.opening, end=self._kill
+        )
+        self._leave_by: float | None = None  # when it is killed if it does not end by itself
         self._ending = threading.Event()
         self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name=f"watch-{plan.device.name}", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._tickets: dict[str, Ticket] = {}
-        self.models: tuple[ModelReport, ...] = ()
+        self._models: tuple[ModelReport, ...] = ()
         self.claims = False
         self.restarts = 0
 
@@ -75,6 +80,16 @@ class ChildProcess:
         """Process id, while there is a process."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def models(self) -> tuple[ModelReport, ...]:
+        """What the process says of its models, and why it had to be started again; none before it speaks."""
+        return self._opening.told(self._models)
+
+    @property
+    def listens(self) -> bool:
+        """Whether it does what it is asked to: not while it opens its first models, nor when it must end."""
+        return self.claims and self._leave_by is None
+
     def send(self, message: dict[str, Any]) -> None:
         """Send a command, if there is somebody to hear it."""
         if self._channel is not None:
@@ -85,15 +100,24 @@ class ChildProcess:
         ticket = new_token()
         answer: Ticket = Future()
         self._tickets[ticket] = answer
-        if self.claims:
+        if self.listens:
             self.send({**message, "ticket": ticket})
         else:  # asked first, so that nobody who dies now is waited for
             self._give_up_waiting()
         return answer
 
     def oversee(self) -> None:
-        """Kill the process if it is stuck in its job. To be called now and then."""
+        """Kill the process if it is stuck, in its job or in a model. To be called now and then."""
         self._overseer.look()
+        self._opening.look()
+        if self._leave_by is not None and time.monotonic() > self._leave_by:
+            self._kill()
+
+    def renew(self) -> None:
+        """End a process that hangs over a reload, with the job given back; another one takes its place."""
+        self._leave_by = time.monotonic() + LEAVE_SECONDS
+        self.send({"do": "drain", "grace": 0})
+        self._give_up_waiting()
 
     def serve_from(self, label: str, path: Path) -> None:
         """Let processes that are started later open a bundle from another place."""
@@ -152,12 +176,15 @@ class ChildProcess:
         with self._starting:
             process, channel = self._started(name)
             self._process, self._channel = process, channel
+            self._opening.began()
         if self._ending.is_set():
             process.kill()
         for message in channel.messages():
             self._hear(message)
-        self._channel, self.models, self.claims = None, (), False
+        self._channel, self._models, self.claims = None, (), False
+        self._leave_by = None
         self._overseer.heard(None)
+        self._opening.ended()
         self._give_up_waiting()
         channel.close()
         return _exit_status(process)
@@ -180,8 +207,9 @@ class ChildProcess:
         if message["say"] == "job":
             self._changed(message["job"])
         elif message["say"] == "models":
-            self.models = tuple(ModelReport.model_validate(model) for model in message["models"])
+            self._models = tuple(ModelReport.model_validate(model) for model in message["models"])
             self.claims = message["claims"]
+            self._opening.heard(self._models, claims=self.claims)
         elif message["say"] == "lease":
             lease = message["lease"]
             self._overseer.heard(None if lease is None else Lease.model_validate(lease))

@@ -38,6 +38,7 @@ class WorkerPlan(Frozen):
         archives: that series are fetched from, and results stored in.
         timing: seconds between things.
         grace: seconds for the running job after SIGTERM.
+        opening: seconds for each model to be opened and tested, after which the process is ended.
         telemetry: whether spans of jobs are exported.
     """
 
@@ -51,6 +52,7 @@ class WorkerPlan(Frozen):
     archives: ArchiveList = ArchiveList()
     timing: WorkerTiming = WorkerTiming()
     grace: float = 30.0
+    opening: float = 900.0
     telemetry: bool = False
 
 

@@ -87,7 +87,8 @@ class ModelReport(Frozen):
         label: the file name that the operator knows.
         name: the bundle's name for it; until that is read, the label.
         version: what follows the ``@`` in the label; None where there is none.
-        state, failure: how far it is, and why it is not served.
+        state, failure: how far it is, and why it is not served; of one that is opened again, why it was not
+            the last time.
         description, sha256, provider, precision: of the opened bundle.
         calibration: of the bundle, if it has one.
     """
@@ -131,15 +132,26 @@ def version_of(label: str) -> str | None:
     return None if found is None else found.group(1)
 
 
+def unopened(labels: Sequence[str]) -> tuple[ModelReport, ...]:
+    """Report models of which nothing is known but the operator's names.
+
+    Example:
+        >>> [(report.name, report.version) for report in unopened(["liver@2.bundle"])]
+        [('liver@2.bundle', '2')]
+    """
+    return tuple(ModelReport(label=label, name=label, version=version_of(label)) for label in labels)
+
+
 def merged(reports: Sequence[tuple[ModelReport, ...]]) -> tuple[ModelReport, ...]:
     """Summarise what several workers say of the same models, in the operator's order.
 
     Workers that still load (after a restart, for example) do not count as long as another one is done: a
     model is ready when it is so in every worker that is done with it, for any of them may get the job.
+    Of workers that are as far, one that failed before is told of.
     """
     return tuple(_summary(same) for same in zip(*(worker for worker in reports if worker), strict=True))
 
 
 def _summary(same: tuple[ModelReport, ...]) -> ModelReport:
     order = (ModelState.FAILED, ModelState.READY, ModelState.TESTING, ModelState.LOADING)
-    return min(same, key=lambda report: order.index(report.state))
+    return min(same, key=lambda report: (order.index(report.state), report.failure is None))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Code, Refusal
 from .child import ChildProcess, refusal_of
+from .opening import too_slow
 from .overseer import LOOK
-from .reports import ModelFailure, ModelReport, merged, version_of
+from .reports import merged, unopened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from .child import Ticket
     from .plan import WorkerPlan
     from .predictors import Changed
+    from .reports import ModelFailure, ModelReport
 
-RELOAD_SECONDS = 900.0  # after which a worker that is opening a new bundle is not waited for any more
 PATIENCE = 10.0  # seconds beyond the grace, after which a worker that does not end is killed
 COMMAND = (sys.executable, "-m", "nnunet_losses.serve.workers.process")
 
@@ -76,11 +77,8 @@ class Supervisor:
 
     def models(self) -> tuple[ModelReport, ...]:
         """See ``Predictors``."""
-        return merged([child.models for child in self._children]) or self._unopened()
-
-    def _unopened(self) -> tuple[ModelReport, ...]:
         labels = [bundle.label for bundle in self._plans[0].bundles]
-        return tuple(ModelReport(label=label, name=label, version=version_of(label)) for label in labels)
+        return merged([child.models for child in self._children]) or unopened(labels)
 
     def capacity(self) -> int:
         """See ``Predictors``."""
@@ -103,11 +101,11 @@ class Supervisor:
             try:
                 self._prepare(key, path)
             except Refusal:
-                _answers([child.ask({"do": "abort", "model": key}) for child in self._children])
+                self._ask_all({"do": "abort", "model": key})
                 raise
             for child in self._children:
                 child.serve_from(label, path)
-            _answers([child.commit(key) for child in self._children])
+            self._answers([child.commit(key) for child in self._children])
 
     def _prepare(self, key: str, path: Path) -> None:
         """Let all workers open the bundle at once.
@@ -115,13 +113,31 @@ class Supervisor:
         Raises:
             Refusal: of the first that fails, or is just being started: it could have the old bundle.
         """
-        if not all(child.claims for child in self._children):
+        if not all(child.listens for child in self._children):
             raise _being_started()
         message = {"do": "prepare", "model": key, "path": str(path)}
-        failures = _answers([child.ask(message) for child in self._children])
-        failure = next(filter(None, failures), None)
+        failure = next(filter(None, self._ask_all(message)), None)
         if failure is not None:
             raise refusal_of(failure)
+
+    def _ask_all(self, message: dict[str, Any]) -> list[ModelFailure | None]:
+        return self._answers([child.ask(message) for child in self._children])
+
+    def _answers(self, tickets: Sequence[Ticket]) -> list[ModelFailure | None]:
+        """Wait for all of them, so that nothing is under way when the first failure is told."""
+        deadline = time.monotonic() + self._plans[0].opening
+        return [
+            self._answer(child, ticket, deadline - time.monotonic())
+            for child, ticket in zip(self._children, tickets, strict=True)
+        ]
+
+    def _answer(self, child: ChildProcess, ticket: Ticket, seconds: float) -> ModelFailure | None:
+        """Wait for a child's answer; one that gives none hangs, and would hang over the next reload, too."""
+        try:
+            return ticket.result(max(0.0, seconds))
+        except TimeoutError:
+            child.renew()
+            return too_slow(self._plans[0].opening)
 
     def stop(self, *, grace: float) -> None:
         """See ``Predictors``."""
@@ -133,28 +149,9 @@ class Supervisor:
             child.join(max(0.0, deadline - time.monotonic()))
 
 
-def _answers(tickets: Sequence[Ticket]) -> list[ModelFailure | None]:
-    """Wait for all of them, so that nothing is under way when the first failure is told."""
-    return [_answer(ticket) for ticket in tickets]
-
-
-def _answer(ticket: Ticket) -> ModelFailure | None:
-    try:
-        return ticket.result(RELOAD_SECONDS)
-    except TimeoutError:
-        return _TOO_SLOW
-
-
 def _being_started() -> Refusal:
     return Refusal(
         Code.BACKEND_UNAVAILABLE,
         "A worker process is just being started, and could not open the new bundle.",
         remedy="Try again in a minute; see the log if it is started again and again.",
     )
-
-
-_TOO_SLOW = ModelFailure(
-    code=Code.BACKEND_FAILED,
-    detail=f"A worker has not opened the bundle within {RELOAD_SECONDS:g} s.",
-    remedy="See whether the machine has the memory for a second bundle beside the first.",
-)

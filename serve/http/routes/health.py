@@ -43,7 +43,7 @@ async def ready(jobs: JobsDep, settings: SettingsDep) -> Ready:
     raise ServiceProblem(
         ServiceCode.SERVICE_NOT_READY,
         "The server is being stopped." if jobs.is_draining else "Not every model is ready, or no worker is.",
-        remedy="See /v1/models: wait where `state` is loading or testing; see `failure` where it is failed.",
+        remedy="See /v1/models: wait where `state` is loading or testing; see `failure` where there is one.",
         headers={"Retry-After": str(settings.retry_after)},
         ready=False,
         models=[state.model_dump(mode="json") for state in states],

@@ -4,7 +4,8 @@ The "bundle" is a text file. The input file is JSON that says what happens over 
 each, ``hang`` for ever (as often as it says), ``stuck`` in native code that never returns (``free`` lets
 other threads run, ``alone`` does not), ``oom`` and ``full`` as the machine would raise them. Who hangs or is
 stuck leaves a file ``CASE-PID`` in the folder SIGNS; who opens a bundle that says ``slow`` leaves
-``slow-PID`` and waits for the file ``go``, and so does the first one of all over one that says ``one slow``.
+``slow-PID`` and waits for the file ``go``, and so does the first one of all over one that says ``one slow``;
+the first one over a bundle that says ``one stuck`` leaves ``stuck-PID`` and never returns from native code.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Steered:
     def __init__(self, path: Path, plan: WorkerPlan) -> None:
         self._text = path.read_text()
         _take_time(self._text)
+        _get_stuck(self._text)
         if "corrupt" in self._text:
             raise Refusal(Code.BUNDLE_HASH_MISMATCH, "fold_0.onnx was changed.", remedy="Fetch it again.")
         self.description = description(channels=("T1",))
@@ -101,6 +103,13 @@ def _take_time(text: str) -> None:
     (signs / f"slow-{os.getpid()}").touch()
     while not (signs / "go").exists():
         time.sleep(0.01)
+
+
+def _get_stuck(text: str) -> None:
+    signs = Path(os.environ["SIGNS"])
+    if "one stuck" in text and not list(signs.glob("stuck-*")):
+        (signs / f"stuck-{os.getpid()}").touch()
+        ctypes.PyDLL(None).sleep(600)
 
 
 if __name__ == "__main__":
