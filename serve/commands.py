@@ -108,7 +108,7 @@ def predict_command(
     ] = "",
     empty_seg: Annotated[
         EmptySeg,
-        typer.Option(help="An empty DICOM SEG or RTSTRUCT: write it, as a finding, or leave it out."),
+        typer.Option(help="An empty DICOM SEG or RTSTRUCT: write it, or leave it out."),
     ] = EmptySeg.EMIT,
     orientation: Annotated[
         str | None,

@@ -195,7 +195,7 @@ class _Decided:
             reason = EmptyReason.ALL_COMPONENTS_BELOW_SIZE
         else:
             reason = EmptyReason.LABEL_ABSENT if self.has_any else EmptyReason.NO_VOXEL_ABOVE_THRESHOLD
-        is_decided = decision is None or decision.presence is Presence.EMPTY
+        is_decided = decision is not None and decision.presence is Presence.EMPTY
         return self._meant(reason, is_decided=is_decided and not measured.present)
 
     def _was_small(self, label: Label) -> bool:
@@ -206,7 +206,7 @@ class _Decided:
         )
 
     def _meant(self, reason: EmptyReason, *, is_decided: bool) -> Empty:
-        """An empty mask is a finding, unless the decision is open or the image unlike the known ones."""
+        """An empty mask is a finding where a calibration decided so, and the image is like the known ones."""
         is_finding = is_decided and not self.ground.is_doubtful
         meaning = EmptyMeaning.NO_FINDING if is_finding else EmptyMeaning.INDETERMINATE
         return Empty(reason=reason, meaning=meaning)
@@ -218,10 +218,14 @@ class _Decided:
         reasons = {label.empty.reason for label in self.labels if label.empty is not None}
         if len(reasons) < 1 or (outcome is Outcome.INDETERMINATE and not self._nothing_is_left(reasons)):
             return None
-        for reason in (EmptyReason.ALL_COMPONENTS_BELOW_CONFIDENCE, EmptyReason.ALL_COMPONENTS_BELOW_SIZE):
-            if reason in reasons:
-                return self._meant(reason, is_decided=outcome is Outcome.EMPTY)
-        return self._meant(EmptyReason.NO_VOXEL_ABOVE_THRESHOLD, is_decided=outcome is Outcome.EMPTY)
+        telling = (EmptyReason.ALL_COMPONENTS_BELOW_CONFIDENCE, EmptyReason.ALL_COMPONENTS_BELOW_SIZE)
+        reason = next((one for one in telling if one in reasons), EmptyReason.NO_VOXEL_ABOVE_THRESHOLD)
+        return self._meant(reason, is_decided=outcome is Outcome.EMPTY and self._knows_all)
+
+    @property
+    def _knows_all(self) -> bool:
+        """Whether the calibration had something to say about each label."""
+        return all(label.name in self.decisions for label in self.labels)
 
     def _nothing_is_left(self, reasons: set[EmptyReason]) -> bool:
         """Whether the mask is empty, or would be if a surrogate were allowed to change it."""
@@ -251,7 +255,7 @@ class _Decided:
             told.append(STRANGE[ground.verdict])
         if ground.policies.ood in _ACTING and ground.verdict is Verdict.NOT_CALIBRATED:
             told.append(POLICY_WITHOUT_CALIBRATION)
-        if outcome is Outcome.EMPTY and any(label.name not in self.decisions for label in self.labels):
+        if outcome is Outcome.EMPTY and not self._knows_all:
             told.append(EMPTY_NOT_CALIBRATED)
         if ground.policies.empty is not EmptyPolicy.RETURN:
             told += self._flags(outcome)

@@ -49,7 +49,7 @@ POLICY_WITHOUT_CALIBRATION = Warning_(
 EMPTY_NOT_CALIBRATED = Warning_(
     code="answer.empty_not_calibrated",
     message=(
-        "The model marked nothing. How often it overlooks something has not been measured for this bundle, "
+        "The mask is empty. How often the model overlooks something has not been measured for this bundle, "
         "so this is not evidence that there is nothing."
     ),
 )

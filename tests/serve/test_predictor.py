@@ -97,13 +97,13 @@ def test_the_manifest(tmp_path: Path) -> None:
     assert manifest.timings["network"] == 0.5
 
 
-def test_empty_is_a_finding_that_does_not_oversell(tmp_path: Path) -> None:
+def test_empty_without_calibration_does_not_oversell(tmp_path: Path) -> None:
     prediction = predictor(engine=FakeEngine(threshold=1e9)).predict(case(tmp_path))
     answer = prediction.answer
     assert answer.outcome is Outcome.EMPTY
     assert answer.empty is not None
     assert answer.empty.reason is EmptyReason.NO_VOXEL_ABOVE_THRESHOLD
-    assert answer.empty.meaning is EmptyMeaning.NO_FINDING
+    assert answer.empty.meaning is EmptyMeaning.INDETERMINATE
     assert [warning.code for warning in answer.warnings] == ["answer.empty_not_calibrated"]
     assert prediction.mask is not None
     assert not prediction.mask.any()

@@ -185,10 +185,18 @@ def test_without_calibration_an_empty_mask_is_no_evidence() -> None:
     stated = state(ground(mask()))
     assert (stated.outcome, codes(stated)) == (Outcome.EMPTY, ["answer.empty_not_calibrated"])
     assert stated.guarantee.kind == "none"
+    assert stated.empty is not None
+    assert (stated.empty.reason, stated.empty.meaning) == (
+        EmptyReason.NO_VOXEL_ABOVE_THRESHOLD,
+        INDETERMINATE,
+    )
     one = state(ground(mask(organ=1)))
-    assert one.outcome is Outcome.SEGMENTED
+    assert (one.outcome, one.empty) == (Outcome.SEGMENTED, None)
     assert one.labels[1].empty is not None
-    assert one.labels[1].empty.reason is EmptyReason.LABEL_ABSENT
+    assert (one.labels[1].empty.reason, one.labels[1].empty.meaning) == (
+        EmptyReason.LABEL_ABSENT,
+        INDETERMINATE,
+    )
 
 
 def test_a_label_that_the_calibration_does_not_know() -> None:
@@ -196,7 +204,11 @@ def test_a_label_that_the_calibration_does_not_know() -> None:
     stated = state(ground(mask(organ=1), presence=half))
     assert stated.outcome is Outcome.SEGMENTED
     assert stated.labels[0].presence is None
-    assert codes(state(ground(mask(), presence=half))) == ["answer.empty_not_calibrated"]
+    nothing = state(ground(mask(), presence=half))
+    assert (nothing.outcome, codes(nothing)) == (Outcome.EMPTY, ["answer.empty_not_calibrated"])
+    assert nothing.empty is not None
+    meanings = [nothing.empty.meaning, *(label.empty.meaning for label in nothing.labels if label.empty)]
+    assert meanings == [INDETERMINATE, INDETERMINATE, NO_FINDING], "the lesion's absence is decided"
 
 
 def test_postprocessing_is_another_reason() -> None:
