@@ -95,6 +95,9 @@ CASES = (
     # the same as at the border: a slice has an outline, no top and no bottom
     _case("volume of one slice", (1, 6, 6), [(0, *_PART)], [(0, *_BOX)], (0.8, 11 / 14, 2, 1, 1, 2 / 3),
           spacing=(3.0, 1.0, 2.0)),
+    # the outline of 9 by 9: 32 pixels 4 or more away, of which the four corners are furthest; none within 1
+    _case("slice filled, centre found", (1, 9, 9), [(0, 4, 4)], [(slice(None),)],
+          (2 / 82, 0, 4 * sqrt(2), 1, 1, 1 / 81), spacing=(3.0, 1.0, 1.0)),
     # distances 0 and 2.5 either way; 95 % of the way from one to the other is 2.375
     _case("anisotropic, half found", (5, 3, 3), [(slice(2, 4), 1, 1)], [(slice(1, 3), 1, 1)],
           (0.5, 0.5, 2.375, 1, 1, 1 / 3), spacing=(2.5, 1.0, 1.0)),

@@ -50,6 +50,7 @@ class Reason:
         yield from ((self.library, case, metric) for case in self.cases for metric in self.metrics)
 
 
+_ONE_SLICE = ("volume of one slice", "slice filled, centre found")
 _CORNERS = ("touching by a corner", "touching by a corner, volume")
 REASONS = (
     Reason(
@@ -81,13 +82,25 @@ REASONS = (
         "panoptica",
         "counts all voxels of a single slice as surface, top and bottom being outside, and averages shares",
         ("nsd",),
-        ("volume of one slice",),
+        _ONE_SLICE,
+    ),
+    Reason(
+        "panoptica",
+        "counts all voxels of a single slice as surface, and pools both directions",
+        ("hd95",),
+        ("slice filled, centre found",),
     ),
     Reason(
         "monai",
         "counts all voxels of a single slice as surface, top and bottom being outside; we take the outline",
         ("nsd",),
-        ("volume of one slice",),
+        _ONE_SLICE,
+    ),
+    Reason(
+        "monai",
+        "does so for HD95, too",
+        ("hd95",),
+        ("slice filled, centre found",),
     ),
     Reason(
         "monai",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from .calibration_error import ReliabilityBins, reliability_bins
 from .conventions import Emptiness, Metric, find_convention
+from .labels import whole_numbers
 from .lesions import Connectivity, Lesions, Matching, find_lesions
-from .overlap import VoxelCounts, count_voxels
+from .overlap import VoxelCounts, as_mask, count_voxels
 from .surfaces import check_spacing, surface_distances
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Settings:
     minimum_iou: float = 0.0
 
     def __post_init__(self) -> None:
+        # a name or a number may stand for them; anything else is a ValueError
+        object.__setattr__(self, "connectivity", Connectivity(self.connectivity))
+        object.__setattr__(self, "matching", Matching(self.matching))
         if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
             raise ValueError(f"the tolerance is {self.tolerance}; give a finite distance of at least 0")
         if not 0 <= self.minimum_iou <= 1:
@@ -154,8 +158,8 @@ def evaluate_masks(
     """Evaluate one label of one case.
 
     Args:
-        prediction: bool (y, x) or (z, y, x).
-        reference: bool, the same shape.
+        prediction: bool, or 0 and 1, (y, x) or (z, y, x).
+        reference: likewise, the same shape.
         spacing: distance of neighbouring voxels along each axis, in array order.
         valid: bool, the same shape; voxels outside are background in both masks, and not counted.
         settings: of the metrics.
@@ -175,6 +179,8 @@ def evaluate_masks(
         >>> result.value(Metric.DICE, "nnunet")
         0.75
     """
+    prediction, reference = as_mask(prediction, "prediction"), as_mask(reference, "reference")
+    valid = None if valid is None else as_mask(valid, "valid mask")
     check_spacing(spacing, reference.ndim)
     counts = count_voxels(prediction, reference, valid)
     if valid is not None:
@@ -212,8 +218,8 @@ def evaluate_case(
 
     Args:
         case: its name.
-        prediction: integers (y, x) or (z, y, x).
-        reference: integers, the same shape.
+        prediction: whole numbers (y, x) or (z, y, x).
+        reference: whole numbers, the same shape.
         spacing: distance of neighbouring voxels along each axis, in array order.
         labels: which values belong to which label, and which value is to be ignored.
         settings: of the metrics.
@@ -223,6 +229,7 @@ def evaluate_case(
     Raises:
         ValueError: for shapes, a spacing or values that do not fit.
     """
+    prediction, reference = whole_numbers(prediction, "prediction"), whole_numbers(reference, "reference")
     valid = None if labels.ignore is None else reference != labels.ignore
     return CaseResult(
         case,

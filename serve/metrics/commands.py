@@ -134,7 +134,7 @@ def evaluate_command(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     except OSError as error:
-        raise typer.BadParameter(f"{error.filename} cannot be written: {error.strerror}.") from error
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}.") from error
     _print(evaluation, summaries, as_json=as_json)
 
 
@@ -192,6 +192,7 @@ def _write(
     from .report import as_csv, as_json, case_rows, summary_rows
 
     if nnunet is not None:
+        nnunet.parent.mkdir(parents=True, exist_ok=True)
         write_text(nnunet_summary_text(evaluation), nnunet)
     if output is None:
         return
@@ -204,6 +205,7 @@ def _write(
 
 def _print(evaluation: Evaluation, summaries: Sequence[LabelSummary], *, as_json: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from nnunet_losses.serve.console import print_json
 
@@ -213,6 +215,8 @@ def _print(evaluation: Evaluation, summaries: Sequence[LabelSummary], *, as_json
         print_json(report.as_json(evaluation, summaries))
         return
     Console().print(report.table(evaluation, summaries))
+    for note in report.notes(evaluation):
+        Console(stderr=True).print(escape(note), soft_wrap=True)
     _list(evaluation.problems)
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from zipfile import BadZipFile
 
 from nnunet_losses.serve.schema import Reader
 
@@ -24,14 +23,15 @@ from .pairs import (
     read_pair,
     values_of,
 )
+from .probabilities import read_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from .labels import Label
     from .pairs import Masks
 
 DATASET_FILE = "dataset.json"
@@ -112,9 +112,11 @@ def evaluate_folders(
     if (problems and not options.allow_missing) or not pairs:
         raise NotComparableError(problems)
     if options.description is None:
-        found = find_description([predictions, references, references.parent])
+        above = (references.parent, references.resolve().parent)  # of "." the former is "." again
+        found = find_description([predictions, references, *above])
         options = replace(options, description=found)
     options = _completed(options, pairs)
+    _check_scores(options, pairs)
     assert options.labels is not None, "they were just found"
     results: list[CaseResult] = []
     for done, result in enumerate(_evaluated(pairs, options), start=1):
@@ -165,14 +167,33 @@ def _completed(options: Options, pairs: Sequence[Pair]) -> Options:
         options = replace(options, reader=Reader(wanted))
     if options.labels is not None:
         return options
-    labels = LabelSet.of_dataset(described) if described else _occurring(pairs, options.reader)
+    labels = LabelSet.of_dataset(described) if described else _occurring(pairs, options)
     return replace(options, labels=labels)
 
 
-def _occurring(pairs: Sequence[Pair], reader: Reader | None) -> LabelSet:
-    """Labels that occur in the masks; those that cannot be read say so later."""
-    read = (read_pair(pair, reader) for pair in pairs)
-    values = set().union(*(values_of(masks) for masks in read if not isinstance(masks, Problem)))
+def _check_scores(options: Options, pairs: Sequence[Pair]) -> None:
+    """Refuse scores of which none is of these cases and labels."""
+    assert options.labels is not None, "they were just found"
+    cases, labels = [pair.case for pair in pairs], [label.name for label in options.labels.labels]
+    scored = options.scores
+    if scored is not None and not any(scored.get(case, {}).keys() & set(labels) for case in cases):
+        raise ValueError(
+            f"none of the scores is of a case ({cases[0]} and {len(cases) - 1} more) "
+            f"and a label ({', '.join(labels)}) that is evaluated; write {{case: {{label: score}}}}"
+        )
+
+
+def _occurring(pairs: Sequence[Pair], options: Options) -> LabelSet:
+    """Labels that occur in the masks."""
+    values: set[int] = set()
+    problems = []
+    for masks in (read_pair(pair, options.reader) for pair in pairs):
+        if isinstance(masks, Problem):
+            problems.append(masks)
+        else:
+            values |= values_of(masks)
+    if len(problems) == len(pairs) or (problems and not options.allow_missing):
+        raise NotComparableError(problems)
     if not values - {BACKGROUND}:
         raise ValueError("all masks are empty, so their labels are unknown; name them: --label lesion=1")
     return LabelSet.of_values(values)
@@ -196,13 +217,14 @@ def _evaluate(pair: Pair, options: Options) -> CaseResult | Problem:
     if surprising:
         detail = f"The masks hold {sorted(surprising)}, which no label of dataset.json has."
         return Problem(pair.case, "case.unexpected_values", detail)
+    valid = masks.reference != options.labels.ignore
+    if not valid.any():
+        detail = f"The reference is {options.labels.ignore} everywhere, which is to be ignored. Leave it out."
+        return Problem(pair.case, "case.nothing_to_evaluate", detail)
     try:
         probabilities = _probabilities(pair.case, masks, options)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         return Problem(pair.case, "case.probabilities", f"The probabilities cannot be used: {error}")
-    scores = (options.scores or {}).get(pair.case)
-    if scores is None and probabilities is not None:
-        scores = {name: float(values.max()) for name, values in probabilities.items()}
     return evaluate_case(
         pair.case,
         masks.prediction,
@@ -210,33 +232,32 @@ def _evaluate(pair: Pair, options: Options) -> CaseResult | Problem:
         spacing=masks.spacing,
         labels=options.labels,
         settings=options.settings,
-        scores=scores,
+        scores=_scores(pair.case, probabilities, options, valid),
         probabilities=probabilities,
     )
 
 
 def _probabilities(case: str, masks: Masks, options: Options) -> dict[str, NDArray[np.floating]] | None:
-    """Probabilities of nnU-Net's ``--save_probabilities``: an array (channels, z, y, x) for each case."""
     if options.probabilities is None:
         return None
     assert options.labels is not None, "evaluate_folders found them"
-    with np.load(options.probabilities / f"{case}.npz", allow_pickle=False) as file:
-        stored = file["probabilities"]
-    by_channel = stored.reshape(stored.shape[0], *masks.reference.shape)
-    labels = options.labels.labels
-    if not bool(np.all((stored >= 0) & (stored <= 1))):
-        raise ValueError("they are not from 0 to 1")
-    by_region = any(label.region for label in labels)
-    return {
-        label.name: by_channel[index if by_region else _channel(label, by_channel)]
-        for index, label in enumerate(labels)
-    }
+    described = LabelSet.of_dataset(options.description) if options.description else None
+    file = options.probabilities / f"{case}.npz"
+    return read_probabilities(file, options.labels, masks.reference.shape, described)
 
 
-def _channel(label: Label, by_channel: NDArray[Any]) -> int:
-    if label.members[0] >= len(by_channel):
-        raise ValueError(f"there are {len(by_channel)} channels, none for the value {label.members[0]}")
-    return label.members[0]
+def _scores(
+    case: str,
+    probabilities: Mapping[str, NDArray[np.floating]] | None,
+    options: Options,
+    valid: NDArray[np.bool_],
+) -> Mapping[str, float] | None:
+    """Scores that were given, or the largest probabilities; never some of both, which no rank compares."""
+    if options.scores is not None:
+        return options.scores.get(case)
+    if probabilities is None:
+        return None
+    return {name: float(values[valid].max()) for name, values in probabilities.items()}
 
 
 def _units(pair: Pair, options: Options) -> Units:

@@ -136,7 +136,7 @@ def auroc(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
 
     Args:
         scores: (cases,) larger: rather present; infinities are allowed, NaN is left out.
-        present: (cases,) bool.
+        present: (cases,) bool, or 0 and 1.
 
     Returns:
         0 to 1; NaN unless there are cases of both kinds.
@@ -145,6 +145,7 @@ def auroc(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
         >>> auroc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
         0.875
     """
+    scores, present = np.asarray(scores, dtype=np.float64), np.asarray(present, dtype=bool)
     known = ~np.isnan(scores)
     positives, negatives = scores[known & present], scores[known & ~present]
     if not (positives.size and negatives.size):

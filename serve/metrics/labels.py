@@ -20,7 +20,8 @@ IGNORE = "ignore"  # nnU-Net's name of the label that is not evaluated
 class Label:
     """A label, or a region of several mask values.
 
-    ``region``: whether nnU-Net would name it by the tuple of its members, as it does all regions of a list.
+    ``region``: whether nnU-Net would name it by the tuple of its members, as it does all lists of values once
+    one of them holds several.
     """
 
     name: str
@@ -63,6 +64,16 @@ class LabelSet:
         names = [label.name for label in self.labels]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"the labels are {names}; give at least one, and each a name of its own")
+        both = [label.name for label in self.labels if self.ignore in label.members]
+        if both:
+            raise ValueError(
+                f"{self.ignore} is the ignore label and a value of {both[0]!r}; choose one of both"
+            )
+
+    @property
+    def by_region(self) -> bool:
+        """Whether any label is a region: then nnU-Net's channels are the labels, without a background."""
+        return any(label.region for label in self.labels)
 
     @property
     def known(self) -> frozenset[int]:
@@ -97,7 +108,10 @@ class LabelSet:
         if not isinstance(declared, dict):
             expected = "write {'labels': {'background': 0, 'lesion': 1}}"
             raise ValueError(f"the labels of dataset.json are {declared!r}; {expected}")  # noqa: TRY004 - a file's content
-        labels = [_declared(name, value) for name, value in declared.items() if name != IGNORE]
+        regions = any(isinstance(value, list) and len(value) > 1 for value in declared.values())
+        labels = [
+            _declared(name, value, regions=regions) for name, value in declared.items() if name != IGNORE
+        ]
         ignore = declared.get(IGNORE)
         if ignore is not None and not _is_integer(ignore):
             raise ValueError(f"the ignore label is {ignore!r}; it is one integer")
@@ -118,11 +132,11 @@ class LabelSet:
         return LabelSet(tuple(_written(text) for text in options), ignore)
 
 
-def _declared(name: str, value: Any) -> Label:
+def _declared(name: str, value: Any, *, regions: bool) -> Label:
     values = value if isinstance(value, list) else [value]
     if not all(_is_integer(one) for one in values):
         raise ValueError(f"the label {name!r} is {value!r}; it is an integer or a list of integers")
-    return Label(name, tuple(values), region=isinstance(value, list))
+    return Label(name, tuple(values), region=regions and isinstance(value, list))
 
 
 def _written(text: str) -> Label:
@@ -131,6 +145,22 @@ def _written(text: str) -> Label:
     if not name or not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"the label {text!r} is not of the form NAME=1 or NAME=1,2")
     return Label(name, tuple(int(part) for part in parts), region=len(parts) > 1)
+
+
+def whole_numbers(values: Any, name: str) -> NDArray[Any]:
+    """Take an array of labels, in any type of numbers.
+
+    Raises:
+        ValueError: for NaN, infinity and fractions.
+
+    Example:
+        >>> whole_numbers([0.0, 2.0], "reference")
+        array([0., 2.])
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and not bool(np.all(np.isfinite(array) & (array == np.rint(array)))):
+        raise ValueError(f"the {name} holds numbers that are not whole; give a label for each voxel")
+    return array
 
 
 def _is_integer(value: Any) -> bool:

@@ -32,7 +32,8 @@ class Connectivity(IntEnum):
 class Matching(StrEnum):
     """Which predicted and reference lesions belong together.
 
-    ``ONE_TO_ONE``: pairs that overlap enough, each lesion in at most one, with the largest sum of IoUs.
+    ``ONE_TO_ONE``: pairs that overlap enough, each lesion in at most one, with the largest sum of IoUs;
+    of equally good ways the one with more pairs.
     ``OVERLAP``: a lesion is found when any predicted voxel lies in it; a predicted lesion is false only when
     it touches none. Many may share one, so panoptic quality is not defined.
     """
@@ -187,6 +188,9 @@ def _overlaps(
     return _Overlaps(rows, columns, common / (references[rows] + predictions[columns] - common))
 
 
+_MORE_PAIRS = 1e-9  # of equally good ways to pair lesions, the one with more pairs
+
+
 def _paired(
     overlaps: _Overlaps, minimum: float, shape: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
@@ -199,7 +203,7 @@ def _paired(
     false = np.ones(shape[1], bool)
     for rows, columns in _groups(iou):
         part = iou[rows][:, columns].toarray()
-        row, column = linear_sum_assignment(part, maximize=True)
+        row, column = linear_sum_assignment(part + _MORE_PAIRS * (part > 0), maximize=True)
         real = part[row, column] > 0
         matched[rows[row[real]]] = part[row[real], column[real]]
         false[columns[column[real]]] = False

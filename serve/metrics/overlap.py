@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,6 +78,25 @@ def count_voxels(
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(reference)) - tp
     return VoxelCounts(tp=tp, fp=fp, fn=fn, tn=total - tp - fp - fn)
+
+
+def as_mask(values: Any, name: str) -> NDArray[np.bool_]:
+    """Take an array of 0 and 1, of any type, for a mask.
+
+    Raises:
+        ValueError: it holds anything else.
+
+    Example:
+        >>> as_mask([[0, 1]], "prediction")
+        array([[False,  True]])
+    """
+    array = np.asarray(values)
+    if array.dtype == np.bool_:
+        return array
+    strange = array[(array != 0) & (array != 1)]
+    if strange.size:
+        raise ValueError(f"the {name} holds {strange[0]}; give 0 and 1 alone, as {name} == label does")
+    return np.asarray(array == 1)
 
 
 def check_same_shape(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnunet_losses.serve.errors import Refusal
 from nnunet_losses.serve.formats import ENDINGS, read_image
-from nnunet_losses.serve.formats.reading import DISPLACEMENT_LIMIT, displacement
+from nnunet_losses.serve.formats.reading import displacement
 from nnunet_losses.serve.schema import Reader
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ALL_ENDINGS = tuple(dict.fromkeys(ending for endings in ENDINGS.values() for ending in endings))
 PICTURE_ENDINGS = ENDINGS[Reader.NATURAL_IMAGE_2D]
+HALF_A_VOXEL = 0.5  # nearer than this, resampling with nearest neighbours would change nothing
+MOST_LABELS = 2**24  # single precision, in which files are read, tells all smaller whole numbers apart
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def _masks(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         ending = next((one for one in ALL_ENDINGS if file.name.lower().endswith(one)), None)
-        if ending is None or file.name.startswith(".") or not file.is_file():
-            continue
+        if ending is None or file.name.startswith(".") or not (file.is_file() or file.is_symlink()):
+            continue  # a link to nowhere stays: reading it says so
         case = file.name[: -len(ending)]
         if case in found:
             raise ValueError(f"{folder} holds {found[case].name} and {file.name}; keep one of them")
@@ -135,18 +137,25 @@ def read_pair(pair: Pair, reader: Reader | None = None) -> Masks | Problem:
 def _not_a_mask(image: Image) -> str | None:
     if image.data.shape[0] != 1:
         return f"has {image.data.shape[0]} values for each voxel; save one integer for each."
+    if not bool(np.all(np.isfinite(image.data))):
+        return "holds NaN or infinity; save a whole number for each voxel, 0 for background."
+    if not bool(np.all(np.abs(image.data) < MOST_LABELS)):
+        return f"holds numbers of {MOST_LABELS} and more; number the labels from 1."
     if not bool(np.all(image.data == np.rint(image.data))):
         return "holds numbers that are not whole; resample masks with nearest neighbours, and save integers."
     return None
 
 
 def _difference(prediction: Image, reference: Image) -> str | None:
-    if prediction.geometry.dimension != reference.geometry.dimension or prediction.shape != reference.shape:
+    axes = (prediction.geometry.dimension, reference.geometry.dimension)
+    if axes[0] != axes[1]:
+        return f"The prediction has {axes[0]} axes, the reference {axes[1]}."
+    if prediction.shape != reference.shape:
         return f"The masks have {prediction.shape} and {reference.shape} voxels (z, y, x)."
     if not np.allclose(prediction.spacing, reference.spacing, rtol=1e-4):
         return f"The voxels are {prediction.spacing} and {reference.spacing} apart (z, y, x)."
     apart = displacement(prediction.geometry, reference.geometry, reference.shape)
-    if apart > DISPLACEMENT_LIMIT:
+    if round(apart, 4) >= HALF_A_VOXEL:
         return f"The masks lie up to {apart:.3g} voxels apart in space."
     return None
 

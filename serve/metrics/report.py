@@ -197,6 +197,25 @@ def summary_rows(summaries: Iterable[LabelSummary]) -> Iterator[dict[str, Any]]:
                 }
 
 
+def notes(evaluation: Evaluation) -> Iterator[str]:
+    """Say what is no error, and may well be a mistake: labels that are nowhere, or on one side alone."""
+    cases = evaluation.cases
+    predicted, referenced = [], []
+    for label in evaluation.labels.labels:
+        results = [case.labels[label.name] for case in cases]
+        sides = (any(one.counts.predicted for one in results), any(one.present for one in results))
+        if sides == (False, False):
+            yield f"No mask holds {label.name!r}, which is {list(label.members)}."
+        if sides[0] != sides[1]:
+            (predicted if sides[0] else referenced).append(label.name)
+        unscored = sum(one.score is None or math.isnan(one.score) for one in results)
+        if 0 < unscored < len(cases):
+            yield f"{unscored} of {len(cases)} cases have no score for {label.name!r}; AUROC leaves them out."
+    if predicted and referenced:
+        alone = f"predictions hold {', '.join(predicted)}, only references {', '.join(referenced)}"
+        yield f"Only {alone}: do both write a label as the same number?"
+
+
 def as_json(evaluation: Evaluation, summaries: Sequence[LabelSummary]) -> dict[str, Any]:
     """Give everything as strict JSON: None for NaN, the words "inf" and "-inf" for infinities."""
     content = {
@@ -206,6 +225,7 @@ def as_json(evaluation: Evaluation, summaries: Sequence[LabelSummary]) -> dict[s
         "ignore": evaluation.labels.ignore,
         "summary": [asdict(summary) for summary in summaries],
         "cases": list(case_rows(evaluation.cases)),
+        "notes": list(notes(evaluation)),
         "problems": [asdict(problem) for problem in evaluation.problems],
     }
     return dict(plain(content))

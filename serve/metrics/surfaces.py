@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROUNDING = 1e-9  # share of the tolerance by which a distance may exceed it: 3 * 0.1 is more than 0.3
+# Share of the tolerance by which a distance may exceed it: 3 * 0.1 is more than 0.3, and in the single
+# precision of a file's header 1.2 is 1.2000000477.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,6 +132,57 @@ def test_pairs_have_the_largest_sum_of_iou(row):
     assert (lesions.tp + lesions.fn, lesions.tp + lesions.fp) == tuple(len(one) for one in runs)
 
 
+def test_of_equal_sums_more_pairs():
+    """The middle pair's IoU is 3/9, and the outer two have 1/6 each."""
+    prediction, reference = np.zeros((1, 9), bool), np.zeros((1, 9), bool)
+    prediction[0, 0:6] = prediction[0, 8] = True
+    reference[0, 0] = reference[0, 3:9] = True
+    for order in ((prediction, reference), (reference, prediction)):
+        lesions = find_lesions(*order)
+        assert (lesions.tp, lesions.fp, lesions.fn) == (2, 0, 0)
+        assert lesions.panoptic_quality == pytest.approx(1 / 6)
+
+
+def test_a_tolerance_is_not_lost_to_single_precision():
+    """A NIfTI header keeps 1.2 as 1.2000000477."""
+    one, other = np.zeros((1, 1, 8), bool), np.zeros((1, 1, 8), bool)
+    one[..., 2] = other[..., 3] = True
+    assert surface_distances(one, other, (1, 1, float(np.float32(1.2)))).nsd(1.2) == 1
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32", "list"])
+def test_masks_of_other_types(kind):
+    prediction, reference = boxes(BRIDGE, FAR), boxes(CORNER, SECOND)
+    pair = [one.tolist() if kind == "list" else one.astype(kind) for one in (prediction, reference)]
+    expected = evaluate_masks(prediction, reference, spacing=(1, 1, 1))
+    result = evaluate_masks(*pair, spacing=(1, 1, 1))
+    assert result.counts == expected.counts
+    assert (result.hd95, result.lesions.tp, result.lesions.f1) == (
+        expected.hd95,
+        expected.lesions.tp,
+        expected.lesions.f1,
+    )
+
+
+def test_settings_take_names():
+    """What looks like a name must not quietly mean another."""
+    assert Settings(matching="one-to-one", connectivity=6) == Settings(
+        matching=Matching.ONE_TO_ONE, connectivity=Connectivity.FACE
+    )
+    for wrong in ({"matching": "greedy"}, {"connectivity": 8}):
+        with pytest.raises(ValueError, match="is not a valid"):
+            Settings(**wrong)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, 0.5])
+def test_labels_that_are_no_numbers_are_refused(strange):
+    labels = LabelSet((Label("lesion", (1,)),))
+    good, bad = np.zeros((4, 4)), np.full((4, 4), strange)
+    for order in ((good, bad), (bad, good)):
+        with pytest.raises(ValueError, match="not whole"):
+            evaluate_case("a", *order, spacing=(1, 1), labels=labels)
+
+
 def test_overlap_counts_what_is_touched():
     """One predicted lesion finds both of the reference; one-to-one it finds one."""
     prediction, reference = boxes(BRIDGE, FAR), boxes(CORNER, SECOND)
@@ -195,6 +246,7 @@ def test_region_of_several_values():
     ("changed", "message"),
     [
         ({"prediction": np.zeros((2, 3, 4), bool)}, "resample one to the grid"),
+        ({"prediction": np.full((12, 12, 12), 2)}, "the prediction holds 2; give 0 and 1"),
         ({"spacing": (1, 1)}, "give 3 positive, finite distances"),
         ({"spacing": (1, 1, 0)}, "give 3 positive, finite distances"),
         ({"spacing": (1, 1, inf)}, "give 3 positive, finite distances"),

@@ -173,6 +173,12 @@ def test_auroc_by_pairs(scores):
     assert isnan(area) if not pairs else area == pytest.approx(np.mean(pairs))
 
 
+def test_auroc_of_numbers():
+    """1 and 0 mean the same as true and false."""
+    assert auroc([1, 2, 3], [0, 1, 1]) == 1
+    assert auroc(np.array([1, 2, 3]), np.array([1, 1, 0])) == 0
+
+
 def test_auroc_interval_resamples_cases():
     scores, present = np.array([0.9, 0.6, 0.4, 0.5, 0.2]), np.array([True, True, True, False, False])
     bootstrap = Bootstrap(5, resamples=300)
