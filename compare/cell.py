@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from nnunet_losses.trainers import register
 
+from .origin import add_origin, origin
 from .prediction import drop_probabilities, predict_set, predictor
 from .preparation import read_prepared
 from .results import Cost, Curves, Result, SetResult, read_progress, read_result, write_progress, write_result
@@ -70,6 +71,7 @@ class _Run:
     def trained(self, workers: int) -> Any:
         """Train with nnU-Net, or load what was trained."""
         register()
+        add_origin(self.folder, origin(_device_name(self.device)))
         torch.set_num_threads(self.settings.threads)
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         base = self.prepared.folders.preprocessed / self.settings.dataset
@@ -142,6 +144,10 @@ class _Run:
         seconds = (time.monotonic() - self._begun) / max(epochs_here, 1)
         self._begun = time.monotonic()
         write_progress(self.folder, "training", seconds=seconds, **news)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _logged(trainer: Any, key: str) -> tuple[float, ...]:

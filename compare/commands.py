@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -115,9 +116,10 @@ def compare_command(
         request = Request(dataset=dataset, losses=tuple(losses), folds=tuple(folds or [0]), seeds=seeds,
                           settings=settings, test=test, negatives=negatives, ood=ood, note=note)  # fmt: skip
         succeeded = compare(request, output, where)
-    except ValueError as error:
-        typer.echo(f"nnunet-losses compare: {_message(error)}", err=True)
-        raise typer.Exit(2) from None
+    except (ValueError, OSError) as error:
+        _leave(f"nnunet-losses compare: {_message(error)}", 2)
+    except KeyboardInterrupt:
+        _leave("nnunet-losses compare: interrupted; the same command goes on where it was", 130)
     raise typer.Exit(0 if succeeded else 1)
 
 
@@ -146,15 +148,26 @@ def compare_report_command(output: OutputFolder) -> None:
 
     try:
         page = report(output)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         typer.echo(f"nnunet-losses compare-report: {_message(error)}", err=True)
         raise typer.Exit(2) from None
     typer.echo(f"wrote {page}")
 
 
-def _message(error: ValueError) -> str:
+def _leave(message: str, status: int) -> NoReturn:
+    """End at once: running cells end with this process, and go on with the next one."""
+    typer.echo(message, err=True)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _message(error: ValueError | OSError) -> str:
     """Without pydantic's frame, which speaks of our classes."""
     from pydantic import ValidationError
+
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; mend that, or give another folder"
 
     if isinstance(error, ValidationError):
         return "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from .sets import ImageSet
+
+_IMAGES = ".images.json"  # of which the masks beside it are
 
 
 def predictor(model: Path, fold: int, *, device: torch.device, mirroring: bool) -> Any:
@@ -32,9 +35,11 @@ def predictor(model: Path, fold: int, *, device: torch.device, mirroring: bool) 
 def predict_set(made: Any, images: ImageSet, target: Path) -> None:
     """Predict masks and probabilities of a set into a folder, which appears when all are there.
 
-    One without all probabilities was left by a run that was killed when it had judged them: it is made anew.
+    One without all probabilities was left by a run that was killed when it had judged them: it is made anew,
+    and so is one of other images.
     """
-    if target.is_dir() and all((target / f"{case.name}.npz").is_file() for case in images.cases):
+    wanted = json.dumps([_stamp(image) for case in images.cases for image in case.images])
+    if _holds(target, images, wanted):
         return
     shutil.rmtree(target, ignore_errors=True)
     partial = target.with_name(f"{target.name}.partial")
@@ -43,7 +48,22 @@ def predict_set(made: Any, images: ImageSet, target: Path) -> None:
     files = [[str(image) for image in case.images] for case in images.cases]
     outputs = [str(partial / case.name) for case in images.cases]
     made.predict_from_files_sequential(files, outputs, save_probabilities=True, overwrite=True)
+    (partial / _IMAGES).write_text(wanted, "utf-8")
     partial.rename(target)
+
+
+def _stamp(image: Path) -> tuple[str, int, int]:
+    status = image.stat()
+    return str(image), status.st_size, status.st_mtime_ns
+
+
+def _holds(target: Path, images: ImageSet, wanted: str) -> bool:
+    listed = target / _IMAGES
+    return (
+        listed.is_file()
+        and listed.read_text("utf-8") == wanted
+        and all((target / f"{case.name}.npz").is_file() for case in images.cases)
+    )
 
 
 def drop_probabilities(target: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnunet_losses.trainers.files import write_atomically
 
+from .data_check import Files, differences, read_files, stamp_files, write_files
 from .folders import NnunetFolders
+from .preprocessing import Training, configuration, forget, preprocess
 from .reduced_plans import Reduction, write_reduced_plans
+from .results import RESULT_FILE
 from .sets import (
     Case,
     ImageSet,
     Role,
     empty_references,
+    find_problem,
     image_cases,
     labelled_set,
     read_description,
@@ -29,12 +31,10 @@ from .sets import (
 from .study import PREPARED_FILE, Settings, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 SPLITS = "splits_final.json"
-_PLAN = (
-    "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import *; plan_and_preprocess_entry()"
-)
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,17 @@ def find_source(dataset: str, output: Path) -> tuple[NnunetFolders, str]:
     folders = NnunetFolders.of_environment()
     if folders is None:
         raise StudyError(
-            f"{dataset!r} is no folder with dataset.json, and nnUNet_raw and nnUNet_preprocessed are not "
-            "set, where a data set of that number or name could be"
+            f"{dataset!r} is no folder with dataset.json; give one, or set nnUNet_raw and "
+            "nnUNet_preprocessed to where a data set of that number or name is"
         )
     number = f"Dataset{int(dataset):03d}_" if dataset.isdecimal() else None
     names = sorted(path.name for path in folders.raw.glob("Dataset*") if path.is_dir())
     matching = [name for name in names if (name.startswith(number) if number else name == dataset)]
     if len(matching) != 1:
-        raise StudyError(f"nnUNet_raw holds {matching or 'no data set'} for {dataset!r}; it has {names}")
+        found, known = ", ".join(matching) or "no data set", ", ".join(names) or "none"
+        raise StudyError(
+            f"nnUNet_raw ({folders.raw}) holds {found} for {dataset!r}; of data sets it has {known}"
+        )
     return folders, matching[0]
 
 
@@ -114,14 +117,16 @@ def prepare(source: Source, settings: Settings, folds: tuple[int, ...], output: 
     """
     raw = source.folders.raw / source.dataset
     description = read_description(raw)
+    data = Training(source.folders, description, training_cases(raw, description))
+    _check_number(data, folds, source.folders.preprocessed / source.dataset / SPLITS)
+    further = tuple(_further(source, description, output))
+    files = _checked_files(data, further, output)
+    preprocess(data, settings, output)
+    write_files(output, files)  # not before: changed data is preprocessed again, also after a kill
     preprocessed = source.folders.preprocessed / source.dataset
-    _preprocess(source, settings, len(training_cases(raw, description)), output)
     plans = _plans(preprocessed, settings)
     splits = _splits(preprocessed, settings, plans)
-    sets = (
-        *_validation(splits, folds, training_cases(raw, description)),
-        *_further(source, description, output),
-    )
+    sets = (*_validation(splits, folds, data.cases), *further)
     _check_sets(sets, output)
     prepared = Prepared(folders=source.folders, plans=plans, sets=sets)
     write_atomically(output / PREPARED_FILE, prepared.model_dump_json(indent=1) + "\n")
@@ -137,7 +142,74 @@ def read_prepared(output: Path) -> Prepared:
     try:
         return Prepared.model_validate_json((output / PREPARED_FILE).read_bytes())
     except (FileNotFoundError, ValidationError) as error:
-        raise StudyError(f"{output} was not prepared, or not wholly: {error}") from error
+        raise StudyError(
+            f"{output / PREPARED_FILE} is missing or damaged; nnunet-losses compare writes it again"
+        ) from error
+
+
+def _check_number(data: Training, folds: tuple[int, ...], splits: Path) -> None:
+    """Before anything takes long: nnU-Net's own splits have five parts, the user's as many as they have."""
+    if splits.is_file() or (data.folders.raw / splits.parent.name / SPLITS).is_file():
+        return
+    if len(data.cases) < _FOLDS:
+        raise StudyError(
+            f"{len(data.cases)} training cases cannot be split in five as nnU-Net does; write {splits}"
+        )
+    if max(folds) >= _FOLDS:
+        raise StudyError(_no_fold(max(folds), _FOLDS))
+
+
+def _no_fold(fold: int, number: int) -> str:
+    return f"there is no fold {fold}: {SPLITS} has {number}, counted from 0"
+
+
+def _checked_files(data: Training, further: tuple[ImageSet, ...], output: Path) -> Files:
+    """Stamp all files; refuse those that are others than what cells have seen, and those of no use.
+
+    Raises:
+        StudyError: it names the files.
+    """
+    before = read_files(output)
+    cases = [case for images in further for case in images.cases]
+    now = stamp_files(_files(data.cases.values()), _files(cases), before)
+    if before is not None:
+        changed = differences(before.training, now.training)
+        if changed:
+            _refuse_if(any((output / "cells").glob("*/nnunet")), "learnt from", changed)
+            forget(output)
+        common = before.judging.keys() & now.judging
+        changed = differences(*({file: files.judging[file] for file in common} for files in (before, now)))
+        _refuse_if(changed and _is_judged(output), "were judged on", changed)
+    known = before.judging if before else {}
+    for case in cases:
+        if any(file not in known or known[file] != now.judging[file] for file in _files([case])):
+            _check_case(case, data.description)
+    return now
+
+
+def _files(cases: Iterable[Case]) -> Iterator[Path]:
+    for case in cases:
+        yield from (*case.images, *([case.reference] if case.reference else []))
+
+
+def _check_case(case: Case, description: Mapping[str, Any]) -> None:
+    """Before anything is trained: a case that nnU-Net cannot predict would fail every cell at its end."""
+    problem = find_problem(case, description)
+    if problem:
+        raise StudyError(f"{case.images[0].parent}: {problem}")
+
+
+def _refuse_if(condition: object, verb: str, changed: list[str]) -> None:
+    if condition:
+        named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise StudyError(
+            f"the output folder's trainings {verb} other data ({named}); restore it, or take another folder"
+        )
+
+
+def _is_judged(output: Path) -> bool:
+    """Whether any cell is done. What an unfinished one has predicted is checked by itself."""
+    return any((output / "cells").glob(f"*/{RESULT_FILE}"))
 
 
 def _check_sets(sets: tuple[ImageSet, ...], output: Path) -> None:
@@ -146,72 +218,30 @@ def _check_sets(sets: tuple[ImageSet, ...], output: Path) -> None:
     Raises:
         StudyError: with the set's role.
     """
-    if not (output / PREPARED_FILE).is_file() or not any((output / "cells").glob("*/masks/*")):
+    earlier = _earlier_sets(output)
+    if earlier is None or not _is_judged(output):
         return
-    before, now = (_images(found) for found in (read_prepared(output).sets, sets))
+    before, now = _images(earlier), _images(sets)
     common = {key for key in before.keys() | now.keys() if key[1] is None} | (before.keys() & now.keys())
     changed = sorted(role.value for role, fold in common if before.get((role, fold)) != now.get((role, fold)))
     if changed:
         raise StudyError(
             f"the output folder holds cells that were judged on other images ({', '.join(changed)}); take "
-            "another folder, or the same images"
+            f"another folder, or the same images; where all {RESULT_FILE} in its cells are deleted, their "
+            "trainings are kept and judged anew"
         )
+
+
+def _earlier_sets(output: Path) -> tuple[ImageSet, ...] | None:
+    """Those of the run before; None without one, or where its file is damaged and is written again."""
+    try:
+        return read_prepared(output).sets
+    except StudyError:
+        return None
 
 
 def _images(sets: tuple[ImageSet, ...]) -> dict[tuple[Role, int | None], list[tuple[Path, ...]]]:
     return {(one.role, one.fold): [case.images for case in one.cases] for one in sets}
-
-
-def _preprocess(source: Source, settings: Settings, cases: int, output: Path) -> None:
-    """Run nnU-Net's own command unless all cases are there; half a preprocessing is done again."""
-    folder = source.folders.preprocessed / source.dataset
-    done = output / "preprocessed.done"
-    if done.is_file() or _is_complete(folder, settings, cases):
-        return
-    if settings.plans != "nnUNetPlans":
-        raise StudyError(
-            f"{folder} has no data preprocessed with {settings.plans}; run nnUNetv2_plan_and_preprocess"
-        )
-    number = str(int(source.dataset[len("Dataset") :][:3]))
-    command = [
-        sys.executable,
-        "-c",
-        _PLAN,
-        "-d",
-        number,
-        "-c",
-        settings.configuration,
-        "-npfp",
-        "1",
-        "-np",
-        "1",
-    ]
-    environment = {**source.folders.environment(output / "nnunet" / "results"), "nnUNet_n_proc_DA": "1"}
-    log = output / "preprocessing.log"
-    with log.open("w") as file:
-        result = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - our own command
-    if result.returncode or not _is_complete(folder, settings, cases):
-        last = log.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
-        raise StudyError(f"nnU-Net could not preprocess {source.dataset} ({' '.join(last)}); see {log}")
-    write_atomically(done, "")
-
-
-def _is_complete(folder: Path, settings: Settings, cases: int) -> bool:
-    plans = folder / f"{settings.plans}.json"
-    if not plans.is_file():
-        return False
-    identifier = _configuration(plans, settings.configuration)["data_identifier"]
-    return len(list((folder / identifier).glob("*.pkl"))) >= cases
-
-
-def _configuration(plans: Path, name: str) -> dict[str, Any]:
-    """One configuration of plans, with what it inherits."""
-    every = json.loads(plans.read_text("utf-8"))["configurations"]
-    if name not in every:
-        raise StudyError(f"{plans} has no configuration {name!r}; it has {', '.join(every)}")
-    own: dict[str, Any] = every[name]
-    parent = own.get("inherits_from")
-    return {**_configuration(plans, parent), **own} if parent else own
 
 
 def _plans(preprocessed: Path, settings: Settings) -> str:
@@ -219,8 +249,19 @@ def _plans(preprocessed: Path, settings: Settings) -> str:
     network = settings.network
     if network.is_planned:
         return settings.plans
-    planned = _configuration(preprocessed / f"{settings.plans}.json", settings.configuration)
-    features = network.features or tuple(planned["architecture"]["arch_kwargs"]["features_per_stage"])
+    planned = configuration(preprocessed / f"{settings.plans}.json", settings.configuration)
+    stages = tuple(planned["architecture"]["arch_kwargs"]["features_per_stage"])
+    features = network.features or stages
+    if len(features) > len(stages):
+        raise StudyError(
+            f"{len(features)} features are given, {list(features)}, but the planned network has "
+            f"{len(stages)} stages; give at most as many"
+        )
+    if network.patch and len(network.patch) != len(planned["patch_size"]):
+        raise StudyError(
+            f"the patch is {list(network.patch)}, but that of {settings.configuration} has "
+            f"{len(planned['patch_size'])} axes; give as many numbers, at most {planned['patch_size']}"
+        )
     size = "_".join(
         map(str, (*features, "c", network.convolutions, "p", *(network.patch or ()), "b", network.batch or 0))
     )
@@ -239,25 +280,30 @@ def _splits(preprocessed: Path, settings: Settings, plans: str) -> list[dict[str
     if not file.is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # noqa: PLC0415 - heavy
 
-        identifier = _configuration(preprocessed / f"{plans}.json", settings.configuration)["data_identifier"]
+        identifier = configuration(preprocessed / f"{plans}.json", settings.configuration)["data_identifier"]
         names = sorted(path.stem for path in (preprocessed / identifier).glob("*.pkl"))
-        if len(names) < 5:
-            raise StudyError(
-                f"{len(names)} training cases cannot be split in five as nnU-Net does; write {file}"
-            )
-        splits = generate_crossval_split(names, seed=12345, n_splits=5)
+        splits = generate_crossval_split(names, seed=12345, n_splits=_FOLDS)
         plain = [{part: [str(name) for name in split[part]] for part in ("train", "val")} for split in splits]
         write_atomically(file, json.dumps(plain, indent=4))
-    found: list[dict[str, list[str]]] = json.loads(file.read_text("utf-8"))
+    try:
+        found: list[dict[str, list[str]]] = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{file} is damaged ({error}); restore it, or delete it") from error
     return found
 
 
 def _validation(
-    splits: list[dict[str, list[str]]], folds: tuple[int, ...], cases: dict[str, Case]
+    splits: list[dict[str, list[str]]], folds: tuple[int, ...], cases: Mapping[str, Case]
 ) -> Iterator[ImageSet]:
     for fold in folds:
         if fold >= len(splits):
-            raise StudyError(f"there is no fold {fold}: {SPLITS} has {len(splits)}, counted from 0")
+            raise StudyError(_no_fold(fold, len(splits)))
+        unknown = [name for name in splits[fold]["val"] if name not in cases]
+        if unknown:
+            raise StudyError(
+                f"{SPLITS} has {', '.join(unknown[:5])} in fold {fold}, which the raw data set lacks; "
+                "put the images back, or write other splits"
+            )
         chosen = tuple(cases[name] for name in splits[fold]["val"])
         yield ImageSet(role=Role.VALIDATION, cases=chosen, fold=fold)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from rich.console import Console
+from rich.markup import escape
 
+from .origin import different_origins
 from .preparation import Source, find_source, prepare
 from .progress import live
 from .results import FAILURE_FILE, read_failure, read_result
@@ -56,7 +58,7 @@ def compare(request: Request, output: Path, where: Where) -> bool:
     console = Console(stderr=True)
     output.mkdir(parents=True, exist_ok=True)
     with FileLock(output / "lock"):
-        study = _prepared_study(request, output, console)
+        study = _prepared_study(request, output, console, elsewhere=where.executor != "local")
     if where.executor == "slurm":
         from .executors.slurm import slurm_script  # noqa: PLC0415 - the chosen one only
 
@@ -65,14 +67,20 @@ def compare(request: Request, output: Path, where: Where) -> bool:
     _forget_failures(output, study)
     with live(output, study, console):
         _run(study, output, where)
-    page = report(output)
+    return _told(output, study, console)
+
+
+def _told(output: Path, study: Study, console: Console) -> bool:
+    """Write the report, if there is anything to report, and name the cells without a result."""
     failed = [cell for cell in study.cells if read_result(cell.folder(output)) is None]
+    if len(failed) < len(study.cells):
+        console.print(f"report: {report(output)}", soft_wrap=True)
     for cell in failed:
         failure = read_failure(cell.folder(output))
-        console.print(
-            f"[red]{cell.name} failed[/]: {failure.reason if failure else 'unknown'}", soft_wrap=True
-        )
-    console.print(f"report: {page}", soft_wrap=True)
+        reason = escape(failure.reason) if failure else f"it left no reason; see {cell.folder(output)}"
+        console.print(f"[red]{cell.name} failed[/]: {reason}", soft_wrap=True)
+    if len(failed) == len(study.cells):
+        console.print("no report: no cell has a result. The same command tries them again.", soft_wrap=True)
     return not failed
 
 
@@ -84,13 +92,19 @@ def report(output: Path) -> Path:
     """
     from .report.writing import write_report  # noqa: PLC0415 - draws
 
-    note = output / NOTE_FILE
-    return write_report(output, read_study(output), note=note.read_text("utf-8") if note.is_file() else "")
+    study, note = read_study(output), output / NOTE_FILE
+    words = [note.read_text("utf-8")] if note.is_file() else []
+    done = [cell.folder(output) for cell in study.cells if read_result(cell.folder(output)) is not None]
+    words += filter(None, [different_origins(done)])
+    return write_report(output, study, note=" ".join(words))
 
 
-def _prepared_study(request: Request, output: Path, console: Console) -> Study:
+def _prepared_study(request: Request, output: Path, console: Console, *, elsewhere: bool) -> Study:
+    """Prepare; ``elsewhere``: the cells run on other machines, which may have what this one has not."""
     folders, name = find_source(request.dataset, output)
-    settings = Settings(dataset=name, **{**request.settings, "device": _device(request.settings["device"])})
+    device = request.settings["device"]
+    device = device if elsewhere and device == "cuda" else _device(device)
+    settings = Settings(dataset=name, **{**request.settings, "device": device})
     study = Study(
         settings=settings, losses=request.losses, folds=request.folds, seeds=tuple(range(request.seeds))
     )

@@ -10,10 +10,10 @@ from nnunet_losses.serve.metrics.case import Settings as MetricSettings
 from nnunet_losses.serve.metrics.case import evaluate_case
 from nnunet_losses.serve.metrics.labels import LabelSet
 from nnunet_losses.serve.metrics.pairs import Pair, Problem, read_pair
-from nnunet_losses.serve.schema import Reader
 
 from .records import as_record
 from .results import SetResult
+from .sets import reader_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,22 +45,26 @@ def score_set(
         ScoringError: a prediction cannot be read, or is not finite.
     """
     scorer = _Scorer(masks, description, tolerance)
-    strange = {case.name: strangeness(scorer.probabilities(case)) for case in images.cases}
+    strange = {case.name: scorer.strangeness(case) for case in images.cases}
     cases = tuple(scorer.record(case) for case in images.cases if case.reference is not None)
     return SetResult(role=images.role, cases=cases, strangeness=strange)
 
 
-def strangeness(probabilities: NDArray[np.floating]) -> float:
+def strangeness(probabilities: NDArray[np.floating], *, regions: bool = False) -> float:
     """How unsure the network is: entropy of the probabilities, in nats, mean over voxels.
 
     Args:
         probabilities: (channels, *spatial), 0 to 1.
+        regions: each channel answers a question of its own, and has an entropy of its own.
 
     Example:
         >>> round(strangeness(np.array([[1.0, 0.5], [0.0, 0.5]])), 3)  # half of ln 2
         0.347
+        >>> round(strangeness(np.array([[1.0, 0.5]]), regions=True), 3)
+        0.347
     """
-    values = probabilities.astype(np.float64)
+    values = np.clip(probabilities.astype(np.float64), 0, 1)
+    values = np.concatenate([values, 1 - values]) if regions else values
     return float(-(values * np.log(np.maximum(values, _SMALLEST))).sum(axis=0).mean())
 
 
@@ -83,8 +87,8 @@ class _Scorer:
         self._masks = masks
         self._ending = description["file_ending"]
         self._labels = LabelSet.of_dataset(description)
-        wanted = description.get("overwrite_image_reader_writer")
-        self._reader = Reader(wanted) if wanted in list(Reader) else None
+        self._regions = any(label.region for label in self._labels.labels)
+        self._reader = reader_named(description)
         self._settings = MetricSettings(tolerance=tolerance)
 
     def probabilities(self, case: Case) -> NDArray[np.float32]:
@@ -94,6 +98,10 @@ class _Scorer:
         if not bool(np.isfinite(stored).all()):
             raise ScoringError(f"The probabilities of {case.name} are not finite: the training diverged.")
         return stored
+
+    def strangeness(self, case: Case) -> float:
+        """How unsure the network is of a case."""
+        return strangeness(self.probabilities(case), regions=self._regions)
 
     def record(self, case: Case) -> dict[str, Any]:
         """Judge one case."""
@@ -124,7 +132,7 @@ class _Scorer:
         labels = self._labels.labels
         found = {}
         for index, label in enumerate(labels):
-            if any(one.region for one in labels):
+            if self._regions:
                 found[label.name] = by_channel[index], 1 - by_channel[index]
             else:
                 own = by_channel[label.members[0]]

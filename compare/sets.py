@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from nnunet_losses.serve.errors import Refusal
+from nnunet_losses.serve.formats import read_image
+from nnunet_losses.serve.metrics.pairs import reader_of
+from nnunet_losses.serve.schema import Reader
+
 from .study import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_NEEDED = ("labels", "file_ending")
 
 
 class Role(StrEnum):
@@ -54,13 +62,51 @@ def read_description(folder: Path) -> dict[str, Any]:
     """Read ``dataset.json`` of a raw data set.
 
     Raises:
-        StudyError: there is none.
+        StudyError: there is none, or it lacks what nnU-Net needs.
     """
     file = folder / "dataset.json"
     if not file.is_file():
         raise StudyError(f"{folder} is not a raw data set of nnU-Net: {file} is missing")
-    content: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{file} is not JSON ({error}); write it as nnU-Net's documentation says") from error
+    known = content if isinstance(content, dict) else {}
+    missing = [key for key in _NEEDED if not known.get(key)]
+    missing += [] if _channels(known) else ["channel_names"]
+    if missing:
+        raise StudyError(f"{file} has no {', '.join(missing)}; write it as nnU-Net's documentation says")
     return content
+
+
+def _channels(description: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the channels, under the key of now or that of nnU-Net's first version."""
+    names: dict[str, str] = description.get("channel_names") or description.get("modality") or {}
+    return names
+
+
+def reader_named(description: Mapping[str, Any]) -> Reader | None:
+    """The reader that ``dataset.json`` asks for, if it does."""
+    wanted = description.get("overwrite_image_reader_writer")
+    return Reader(wanted) if wanted in list(Reader) else None
+
+
+def find_problem(case: Case, description: Mapping[str, Any]) -> str | None:
+    """Say why nnU-Net could not use a case, and what to do; None where it can."""
+    reader, expected = reader_named(description), len(_channels(description))
+    try:
+        image = read_image(case.images, reader=reader_of(case.images[0], reader))
+        if case.reference is not None:
+            read_image([case.reference], reader=reader_of(case.reference, reader))
+    except Refusal as refusal:
+        return f"case {case.name} cannot be read: {refusal}"
+    found = len(image.data)
+    if found == expected:
+        return None
+    return (
+        f"case {case.name} has {found} channels ({', '.join(file.name for file in case.images)}), but the "
+        f"data set has {expected} ({', '.join(_channels(description).values())}); convert it, or leave it out"
+    )
 
 
 def training_cases(raw: Path, description: Mapping[str, Any]) -> dict[str, Case]:
@@ -136,7 +182,10 @@ def empty_references(cases: tuple[Case, ...], target: Path, ending: str) -> tupl
 def _write_empty(image: Path, reference: Path) -> None:
     import SimpleITK  # noqa: PLC0415 - only this function needs it
 
-    grid = SimpleITK.ReadImage(image)
+    try:
+        grid = SimpleITK.ReadImage(image)
+    except RuntimeError as error:
+        raise StudyError(f"{image} cannot be read; replace it, or leave it out") from error
     size = SimpleITK.GetArrayViewFromImage(grid).shape[: grid.GetDimension()]
     empty = SimpleITK.GetImageFromArray(np.zeros(size, np.uint8))
     empty.CopyInformation(grid)

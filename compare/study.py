@@ -111,8 +111,9 @@ class Study(_Record):
         for name, values in (("losses", self.losses), ("folds", self.folds), ("seeds", self.seeds)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"the {name} are {list(values)}; give at least one, and each once")
-        for loss in self.losses:
-            trainer_name(loss, self.settings)
+        if min(self.folds) < 0:
+            raise ValueError(f"the folds are {list(self.folds)}; they are counted from 0")
+        _check_distinct(self.losses, self.settings)
         return self
 
     @property
@@ -137,7 +138,7 @@ class Study(_Record):
             name: tuple(dict.fromkeys([*getattr(earlier, name), *getattr(self, name)]))
             for name in ("losses", "folds", "seeds")
         }
-        return self.model_copy(update=merged)
+        return Study(settings=self.settings, **merged)
 
     def write(self, output: Path) -> None:
         """Write it into the output folder."""
@@ -156,7 +157,10 @@ def read_study(output: Path) -> Study:
     except FileNotFoundError as error:
         raise StudyError(f"{output} holds no {STUDY_FILE}; run nnunet-losses compare first") from error
     except ValidationError as error:
-        raise StudyError(f"{output / STUDY_FILE} is damaged: {error.errors()[0]['msg']}") from error
+        reason = f"{output / STUDY_FILE} is damaged: {error.errors()[0]['msg']}"
+        raise StudyError(
+            f"{reason}; delete it, and nnunet-losses compare writes it again; no training is lost"
+        ) from error
 
 
 def loss_configuration(loss: str) -> Configuration:
@@ -204,6 +208,16 @@ def title(loss: str) -> str:
         ('DiceCE', 'Dice_smooth1em7')
     """
     return get_loss_spec(loss).trainer if loss in list_losses() else loss.removeprefix(PREFIX)
+
+
+def _check_distinct(losses: tuple[str, ...], settings: Settings) -> None:
+    """Refuse a loss that is named in two ways: it would be compared with itself."""
+    names: dict[str, str] = {}
+    for loss in losses:
+        trainer = trainer_name(loss, settings)
+        if trainer in names:
+            raise ValueError(f"{names[trainer]} and {loss} are the same loss; give one of them")
+        names[trainer] = loss
 
 
 def _difference(earlier: Settings, now: Settings) -> str:

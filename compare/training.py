@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,13 +144,27 @@ def train(  # noqa: PLR0913 - each is a thing of its own
     trainer = made({**plans, **logger_setting}, configuration, fold, dataset, device)
     trainer.prepare(seed=seed, length=length, workers=workers, tell=tell)
     folder = Path(trainer.output_folder)
-    checkpoint = next((folder / name for name in (FINAL, CHECKPOINT) if (folder / name).is_file()), None)
+    checkpoint = next((folder / name for name in (FINAL, CHECKPOINT) if _is_whole(folder / name)), None)
     trainer.initialize()
     if checkpoint is not None:
         trainer.load_checkpoint(str(checkpoint))
     if checkpoint is None or checkpoint.name != FINAL:
         trainer.run_training()
     return trainer
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be read; what a crash of the machine cut short is trained again."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            damaged = file.testzip()
+    except zipfile.BadZipFile as error:
+        damaged = str(error)
+    if damaged:
+        print(f"{checkpoint} is damaged ({damaged}); it is trained again.")  # noqa: T201 - into the cell's log
+    return not damaged
 
 
 def peak_memory(device: torch.device) -> int:

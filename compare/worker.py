@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
-import threading
 import traceback
 from pathlib import Path
 
+from .lifetime import end_with_parent
 from .results import write_failure
 from .study import Cell, read_study
+
+_LITTLE_SPACE = 512  # MiB
 
 
 def main() -> None:
@@ -26,7 +29,7 @@ def main() -> None:
     parser.add_argument("--until-stdin-closes", action="store_true")
     given = parser.parse_args()
     if given.until_stdin_closes:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     cell = find_cell(given.output, given.cell)
     sys.exit(run(given.output, cell, workers=given.workers))
 
@@ -56,9 +59,16 @@ def run(output: Path, cell: Cell, *, workers: int = 0) -> int:
         run_cell(output, cell, workers=workers)
     except Exception as error:  # noqa: BLE001 - whatever it is becomes the reason, and other cells go on
         traceback.print_exc()
-        write_failure(cell.folder(output), f"{type(error).__name__}: {error}", traceback.format_exc())
+        reason = f"{type(error).__name__}: {error}{_full_disk(output)}"
+        write_failure(cell.folder(output), reason, traceback.format_exc())
         return 1
     return 0
+
+
+def _full_disk(output: Path) -> str:
+    """What PyTorch does not say where it cannot write a checkpoint."""
+    free = shutil.disk_usage(output).free / 2**20
+    return f" (the disk of {output} has {free:.0f} MiB left)" if free < _LITTLE_SPACE else ""
 
 
 def _set_environment(output: Path, cell: Cell) -> None:
@@ -68,13 +78,6 @@ def _set_environment(output: Path, cell: Cell) -> None:
     threads = read_study(output).settings.threads
     os.environ.update(read_prepared(output).folders.environment(results, threads=threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic sums on a GPU
-
-
-def _end_with_parent() -> None:
-    """Wait until the other end of the pipe is closed, by will or by death, and end at once."""
-    while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock would outlive the interpreter
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ def run_local(
         finally:
             free.put(device)
 
-    with ThreadPoolExecutor(slots) as pool:
+    pool = ThreadPoolExecutor(slots)
+    try:
         for future in [pool.submit(run, cell) for cell in cells]:
             future.result()
+    finally:  # interrupted, or the disk is full: begin no other
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.compare.results import write_failure
 from nnunet_losses.compare.study import StudyError
 from nnunet_losses.extras import install_command
 
@@ -32,7 +33,7 @@ def run_ray(
         address: of the cluster, as ``ray.init`` takes it; None: that of RAY_ADDRESS, else a local one.
 
     Raises:
-        StudyError: Ray is not installed.
+        StudyError: Ray is not installed, or there is no cluster.
     """
     try:
         import ray  # noqa: PLC0415 - an extra
@@ -41,13 +42,26 @@ def run_ray(
 
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False)
+        _connect(ray, address)
     try:
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)(_run)
-        ray.get([remote.remote(str(output.resolve()), cell, workers) for cell in cells])
+        tasks = {cell: remote.remote(str(output.resolve()), cell, workers) for cell in cells}
+        for cell, task in tasks.items():
+            try:
+                ray.get(task)
+            except ray.exceptions.RayError as error:  # its machine was lost too often: others go on
+                write_failure(cell.folder(output), f"Ray lost it: {type(error).__name__}", str(error))
     finally:
         if ours:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = f"there is no Ray cluster at {address or 'RAY_ADDRESS'} ({error})"
+        raise StudyError(f"{reason}; start one with 'ray start --head', or give its --ray-address") from error
 
 
 def _run(output: str, cell: Cell, workers: int) -> bool:

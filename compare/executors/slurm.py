@@ -19,7 +19,10 @@ _SCRIPT = """\
 #SBATCH --requeue
 {gpu}# Partition, time and memory are your cluster's: add them here or give them to sbatch.
 # A requeued or resubmitted job goes on from its last epoch; finished cells end at once.
-nnunet-losses compare-cell {output} "$SLURM_ARRAY_TASK_ID" --workers {workers}
+cells=(
+{cells}
+)
+nnunet-losses compare-cell {output} "${{cells[$SLURM_ARRAY_TASK_ID]}}" --workers {workers}
 
 # When all are done:
 #   nnunet-losses compare-report {output}
@@ -27,7 +30,10 @@ nnunet-losses compare-cell {output} "$SLURM_ARRAY_TASK_ID" --workers {workers}
 
 
 def slurm_script(output: Path, study: Study, *, workers: int) -> str:
-    """Write the script of the job array; each job is one cell of ``study.cells``, by its number."""
+    """Write the script of the job array; each job is one cell of ``study.cells``.
+
+    The script names them: cells that are added later change their numbers.
+    """
     folder = output.resolve()
     return _SCRIPT.format(
         last=len(study.cells) - 1,
@@ -36,4 +42,5 @@ def slurm_script(output: Path, study: Study, *, workers: int) -> str:
         gpu="#SBATCH --gres=gpu:1\n" if study.settings.device == "cuda" else "",
         output=shlex.quote(str(folder)),
         workers=workers,
+        cells="\n".join(cell.name for cell in study.cells),
     )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
+import sys
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from nnunet_losses.compare.executors import local
 from nnunet_losses.compare.executors.ray_cluster import run_ray
 from nnunet_losses.compare.executors.slurm import slurm_script
-from nnunet_losses.compare.results import read_result
-from nnunet_losses.compare.study import read_study
+from nnunet_losses.compare.results import read_failure, read_result
+from nnunet_losses.compare.study import Cell, read_study
 from tests.conftest import require
 
 if TYPE_CHECKING:
@@ -43,10 +51,64 @@ def test_slurm_script_is_valid_and_names_every_cell(prepared: Path, tmp_path: Pa
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     text = script.read_text()
     assert f"#SBATCH --array=0-{len(study.cells) - 1}\n" in text
+    assert all(f"\n{cell.name}\n" in text for cell in study.cells)
     assert "--cpus-per-task=3" in text
     assert "--gres" not in text
     cuda = study.model_copy(update={"settings": study.settings.model_copy(update={"device": "cuda"})})
     assert "--gres=gpu:1" in slurm_script(prepared, cuda, workers=2)
+
+
+def test_a_job_of_the_array_runs_the_cell_of_its_number(prepared: Path, tmp_path: Path) -> None:
+    command = tmp_path / "nnunet-losses"
+    command.write_text('#!/bin/sh\necho "$@"\n')
+    command.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "1"}
+    job = subprocess.run(
+        ["bash", prepared / "script.sh"], env=environment, capture_output=True, text=True, check=True
+    )
+    name = read_study(prepared).cells[1].name
+    assert job.stdout == f"compare-cell {prepared} {name} --workers 0\n"
+
+
+def test_a_full_disk_begins_no_further_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def fail(_output: Path, cell: Cell, **_: object) -> bool:
+        begun.append(cell.name)
+        time.sleep(0.2)  # so that the first failure is seen before the others would begin
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(local, "run_process", fail)
+    cells = [Cell(loss="dice", fold=0, seed=seed) for seed in range(20)]
+    with pytest.raises(OSError, match=r"No space left"):
+        local.run_local(tmp_path, cells, slots=1)
+    time.sleep(0.5)
+    assert len(begun) < 5
+
+
+def test_a_cell_that_ray_loses_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class RayError(Exception):
+        pass
+
+    def get(name: str) -> None:
+        if name.endswith("seed_0"):
+            raise RayError("the node died")
+
+    ray = SimpleNamespace(
+        is_initialized=lambda: True,
+        exceptions=SimpleNamespace(RayError=RayError),
+        remote=lambda **_: (
+            lambda _function: SimpleNamespace(remote=lambda _output, cell, _workers: cell.name)
+        ),
+        get=get,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    lost, other = (Cell(loss="dice", fold=0, seed=seed) for seed in range(2))
+    run_ray(tmp_path, [lost, other], cpus=1, gpus=0)
+    failure = read_failure(lost.folder(tmp_path))
+    assert failure is not None
+    assert "RayError" in failure.reason
+    assert read_failure(other.folder(tmp_path)) is None
 
 
 def test_the_command_prints_the_script_and_trains_nothing(prepared: Path) -> None:

@@ -19,6 +19,7 @@ from nnunet_losses.compare.sets import (
     empty_references,
     image_cases,
     labelled_set,
+    read_description,
 )
 from nnunet_losses.compare.study import (
     PREPARED_FILE,
@@ -56,6 +57,32 @@ def test_other_settings_are_not_mixed() -> None:
         study("ce", settings=longer).joined(study("ce"))
 
 
+def test_a_loss_is_not_compared_with_itself() -> None:
+    with pytest.raises(ValueError, match=r"dice and Dice are the same loss"):
+        study("dice", "ce", "Dice")
+    with pytest.raises(ValueError, match=r"Dice and dice are the same loss"):
+        study("dice").joined(study("Dice"))
+
+
+def test_folds_are_not_negative() -> None:
+    with pytest.raises(ValueError, match=r"folds are \[0, -1\]; they are counted from 0"):
+        Study(settings=SETTINGS, losses=("ce",), folds=(0, -1), seeds=(0,))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no labels, file_ending"),
+        ('{"labels": {"a": 1}}', "has no file_ending"),
+    ],
+)
+def test_a_damaged_description_is_named(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(StudyError, match=words):
+        read_description(tmp_path)
+
+
 @pytest.mark.parametrize("loss", ["dize", "Dice_5epochs", "Dice_NoMirroring", ""])
 def test_unknown_losses_are_refused(loss: str) -> None:
     with pytest.raises(StudyError, match=r"loss|names"):
@@ -91,11 +118,14 @@ def test_cells_judged_on_other_images_are_not_mixed(tmp_path: Path) -> None:
     others = ((validation, images(Role.TEST, "u")), (validation,), (validation, test, images(Role.OOD, "o")))
     for sets in others:
         _check_sets(sets, tmp_path)  # nothing was judged yet
-    (tmp_path / "cells" / "dice__fold_0__seed_0" / "masks" / "test").mkdir(parents=True)
+    (tmp_path / "cells" / "dice__fold_0__seed_0").mkdir(parents=True)
+    (tmp_path / "cells" / "dice__fold_0__seed_0" / "result.json").touch()
     _check_sets((validation, images(Role.VALIDATION, "b", fold=1), test), tmp_path)  # a fold more
     for sets in others:
         with pytest.raises(StudyError, match=r"judged on other images \((test|ood)\)"):
             _check_sets(sets, tmp_path)
+    (tmp_path / PREPARED_FILE).write_text('{"folders": {')
+    _check_sets(others[0], tmp_path)  # nothing is known of earlier ones
 
 
 def test_a_run_that_was_killed_between_judging_and_its_result_predicts_again(tmp_path: Path) -> None:
@@ -110,13 +140,17 @@ def test_a_run_that_was_killed_between_judging_and_its_result_predicts_again(tmp
 
     made, target = Predictor(), tmp_path / "masks"
     images = ImageSet(role=Role.TEST, cases=(Case(name="t", images=(tmp_path / "t_0000.png",)),))
+    images.cases[0].images[0].touch()
     for _ in range(2):
         predict_set(made, images, target)
     assert made.calls == 1
     drop_probabilities(target)
     predict_set(made, images, target)
     assert made.calls == 2
-    assert sorted(file.name for file in target.iterdir()) == ["t.npz", "t.png"]
+    assert sorted(file.name for file in target.glob("[!.]*")) == ["t.npz", "t.png"]
+    images.cases[0].images[0].write_bytes(b"another image")
+    predict_set(made, images, target)
+    assert made.calls == 3
 
 
 def test_images_need_names_and_references(tmp_path: Path) -> None:

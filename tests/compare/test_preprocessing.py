@@ -1,0 +1,162 @@
+"""Plans and preprocessed data after interruptions, without running nnU-Net."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nnunet_losses.compare import preprocessing
+from nnunet_losses.compare.folders import NnunetFolders
+from nnunet_losses.compare.preparation import _check_number, _plans
+from nnunet_losses.compare.preprocessing import Training, preprocess
+from nnunet_losses.compare.sets import Case
+from nnunet_losses.compare.study import Network, Settings, StudyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "Dataset001_A"
+SETTINGS = Settings(dataset=NAME, configuration="2d")
+DESCRIPTION = {"channel_names": {"0": "L"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
+PLANS = {
+    "plans_name": "nnUNetPlans",
+    "configurations": {
+        "2d": {
+            "data_identifier": "nnUNetPlans_2d",
+            "patch_size": [32, 32],
+            "architecture": {"arch_kwargs": {"features_per_stage": [8, 16, 32]}},
+        }
+    },
+}
+
+
+class Nnunet:
+    """Takes the place of nnU-Net's command: counts its calls, and writes what it would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = 0
+        self.dies = False
+
+    def run(self, _folders: NnunetFolders, _settings: Settings, output: Path) -> int:
+        self.calls += 1
+        (output / "preprocessing.log").write_text("Preprocessing\nlast words")
+        assert not (self.folder / "dataset_fingerprint.json").exists()
+        (self.folder / "nnUNetPlans_2d").mkdir(parents=True, exist_ok=True)
+        (self.folder / "nnUNetPlans.json").write_text(json.dumps(PLANS))
+        (self.folder / "nnUNetPlans_2d" / "a.pkl").touch()
+        if self.dies:
+            raise KeyboardInterrupt
+        return 0
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Training:
+    folders = NnunetFolders(raw=tmp_path / "raw", preprocessed=tmp_path / "pre")
+    return Training(folders, DESCRIPTION, {"a": Case(name="a", images=(tmp_path / "a_0000.png",))})
+
+
+@pytest.fixture
+def nnunet(data: Training, monkeypatch: pytest.MonkeyPatch) -> Nnunet:
+    made = Nnunet(data.folders.preprocessed / NAME)
+    monkeypatch.setattr(preprocessing, "_run", made.run)
+    return made
+
+
+def test_what_was_interrupted_is_done_again_however_complete_it_looks(
+    data: Training, nnunet: Nnunet, tmp_path: Path
+) -> None:
+    nnunet.dies = True
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(data, SETTINGS, tmp_path)
+    nnunet.dies = False
+    for _ in range(2):
+        preprocess(data, SETTINGS, tmp_path)
+    assert nnunet.calls == 2
+
+
+def test_what_is_there_is_taken(data: Training, nnunet: Nnunet, tmp_path: Path) -> None:
+    preprocess(data, SETTINGS, tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    preprocess(data, SETTINGS, other)
+    assert nnunet.calls == 1
+
+
+def test_half_written_files_are_removed(data: Training, nnunet: Nnunet, tmp_path: Path) -> None:
+    nnunet.folder.mkdir(parents=True)
+    (nnunet.folder / "dataset_fingerprint.json").write_text('{"spacings": [')
+    preprocess(data, SETTINGS, tmp_path)
+    assert nnunet.calls == 1
+
+
+def test_a_case_that_cannot_be_read_is_named(data: Training, nnunet: Nnunet, tmp_path: Path) -> None:
+    (tmp_path / "b_0000.png").write_bytes(b"no picture")
+    cases = {"b": Case(name="b", images=(tmp_path / "b_0000.png",)), **data.cases}
+    with pytest.raises(StudyError, match=r"could not preprocess Dataset001_A \(case b cannot be read.*see"):
+        preprocess(Training(data.folders, DESCRIPTION, cases), SETTINGS, tmp_path)
+    assert nnunet.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Network(patch=(8, 8, 8)), r"patch is \[8, 8, 8\], but that of 2d has 2 axes"),
+        (Network(features=(2, 2, 2, 2)), r"4 features .* has 3 stages"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(network: Network, words: str, tmp_path: Path) -> None:
+    (tmp_path / "nnUNetPlans.json").write_text(json.dumps(PLANS))
+    with pytest.raises(StudyError, match=words):
+        _plans(tmp_path, SETTINGS.model_copy(update={"network": network}))
+
+
+def test_too_few_cases_or_folds_are_told_before_anything_takes_long(data: Training, tmp_path: Path) -> None:
+    splits = data.folders.preprocessed / NAME / "splits_final.json"
+    with pytest.raises(StudyError, match=r"1 training cases cannot be split in five"):
+        _check_number(data, (0,), splits)
+    five = Training(data.folders, DESCRIPTION, dict.fromkeys("abcde", data.cases["a"]))
+    _check_number(five, (0, 4), splits)
+    with pytest.raises(StudyError, match=r"no fold 7: splits_final.json has 5"):
+        _check_number(five, (7,), splits)
+    splits.parent.mkdir(parents=True)
+    splits.touch()
+    _check_number(data, (0,), splits)
+
+
+PARENT = """
+import subprocess, sys, time
+child = "from nnunet_losses.compare.lifetime import end_with_parent; end_with_parent(group=True); " \
+    "import subprocess, sys, time; " \
+    "own = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); " \
+    "print(own.pid, flush=True); time.sleep(60)"
+process = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, start_new_session=True)
+process.wait()
+"""
+
+
+def test_preprocessing_and_its_helpers_end_with_the_comparison() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        helper = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(200):
+        if not _runs(helper):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {helper} goes on")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{process}/stat") as file:  # noqa: PTH123 - a zombie has ended, too
+        return ") Z" not in file.read()
