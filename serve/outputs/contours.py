@@ -8,6 +8,7 @@ curve by itself.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,9 @@ def _loops(inside: NDArray[np.bool_]) -> list[_Loop]:
     labelled = _parts(inside)
     steps = _steps(labelled)
     found = []
-    while steps:
-        start = next(iter(steps))
-        found.append(_follow(start, steps))
+    for start in list(steps):
+        while start in steps:
+            found.append(_follow(start, steps))
     return found
 
 
@@ -139,15 +140,49 @@ def _doubled_area(points: list[Point]) -> int:
 
 def _joined(loops: list[_Loop]) -> list[Point]:
     """One curve of an outline and its holes: each hole is reached from its leftmost point, to the left."""
-    outline = next(loop.points for loop in loops if not loop.is_hole)
-    merged = list(outline)
+    curve = _Curve(next(loop.points for loop in loops if not loop.is_hole))
     for hole in sorted((loop.points for loop in loops if loop.is_hole), key=min):
+        curve.take_in(hole)
+    return curve.points()
+
+
+class _Curve:
+    """A closed curve that takes in others; it knows its points by row, and searches for none."""
+
+    def __init__(self, points: list[Point]) -> None:
+        self._points: list[Point] = []
+        self._following: list[int] = []  # positions in ``_points``, as the curve runs
+        self._rows: dict[int, list[Point]] = {}  # x and position of the points of each y, sorted
+        for point in points:
+            self._add(point, len(self._points) + 1)
+        self._following[-1] = 0
+
+    def _add(self, point: Point, following: int) -> int:
+        x, y = point
+        position = len(self._points)
+        self._points.append(point)
+        self._following.append(following)
+        insort(self._rows.setdefault(y, []), (x, position))
+        return position
+
+    def take_in(self, hole: list[Point]) -> None:
+        """Go to the hole's leftmost point from the next own one to the left of it, around it, and back."""
         begin = hole.index(min(hole))
         x, y = hole[begin]
-        column, place = max((px, index) for index, (px, py) in enumerate(merged) if py == y and px <= x)
-        around = [*hole[begin:], *hole[:begin], hole[begin]]
-        merged = [*merged[: place + 1], *around, (column, y), *merged[place + 1 :]]
-    return merged
+        row = self._rows[y]
+        column, last = row[bisect_left(row, (x + 1, 0)) - 1]
+        onward = self._following[last]
+        for point in (*hole[begin:], *hole[:begin], hole[begin], (column, y)):
+            self._following[last] = len(self._points)
+            last = self._add(point, onward)
+
+    def points(self) -> list[Point]:
+        """All, as the curve runs."""
+        found, here = [self._points[0]], self._following[0]
+        while here:
+            found.append(self._points[here])
+            here = self._following[here]
+        return found
 
 
 def _corners(points: list[Point]) -> list[Point]:
