@@ -152,9 +152,10 @@ def _model_folder(path: Path) -> Path:
     missing = [name for name in ("plans.json", "dataset.json") if not (path / name).is_file()]
     if missing:
         inside = sorted(found.parent.name for found in path.glob("*/plans.json"))
-        hint = f" It holds model folders: pass one of {', '.join(inside)}." if inside else ""
+        inside_it = f"It holds model folders: pass one of {', '.join(inside)}."
+        remedy = inside_it if inside else "Pass what nnUNetv2_train wrote, TRAINER__PLANS__CONFIGURATION."
         raise ModelFolderError(
-            f"{path} is no trained nnU-Net model folder: {' and '.join(missing)} is missing.{hint}"
+            f"{path} is no trained nnU-Net model folder: it lacks {' and '.join(missing)}. {remedy}"
         )
     return path
 

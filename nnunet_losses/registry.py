@@ -89,7 +89,7 @@ def get_loss_spec(key: str) -> LossSpec:
         return _ENTRIES[key]
     close = difflib.get_close_matches(str(key), _ENTRIES, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
-    raise ValueError(f"there is no loss {key!r}. {hint}list_losses() returns all keys.")
+    raise ValueError(f"there is no loss {key!r}. {hint}list_losses(), or nnunet-losses list, names all.")
 
 
 def create_loss(

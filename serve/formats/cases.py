@@ -11,7 +11,7 @@ from nnunet_losses.serve.errors import Code, Refusal
 
 from .dicom.reading import may_be_series
 from .earlier import without_answers
-from .reading import ENDINGS, ending_of, is_series
+from .reading import ENDINGS, accepted_endings, ending_of, is_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -115,16 +115,23 @@ def _files(inputs: Sequence[Path], description: ModelDescription) -> list[Path]:
     for path in inputs:
         found = _in_folder(path, description) if path.is_dir() else [path]
         if not found:
-            endings = ENDINGS[description.reader]
-            raise Refusal(
-                Code.INPUT_MISSING,
-                f"The folder {path.name} holds no image that this model reads.",
-                remedy=f"Files must be named like CASE_0000{description.file_ending}.",
-                observed=path.name,
-                expected=list(endings),
+            raise _no_image(
+                f"The folder {path.name} holds no image that this model reads.", path, description
             )
+        if not path.exists() and not path.name.lower().endswith(accepted_endings(description.reader)):
+            raise _no_image(f"There is no file or folder {path}.", path, description)
         files += found
     return files
+
+
+def _no_image(detail: str, path: Path, description: ModelDescription) -> Refusal:
+    return Refusal(
+        Code.INPUT_MISSING,
+        detail,
+        remedy=f"Files must be named like CASE_0000{description.file_ending}.",
+        observed=path.name,
+        expected=list(ENDINGS[description.reader]),
+    )
 
 
 def _in_folder(folder: Path, description: ModelDescription) -> list[Path]:

@@ -126,6 +126,12 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     assert refusal_code(lambda: find_cases([tmp_path], ONE)) is Code.INPUT_MISSING
 
 
+def test_what_is_not_there_is_not_called_another_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="There is no file or folder") as refused:
+        find_cases([tmp_path / "imagesTs"], ONE)
+    assert refused.value.code is Code.INPUT_MISSING
+
+
 def test_channels_by_name_in_any_order_and_case() -> None:
     case = case_from_channels([("flair", Path("f.nii.gz")), ("t1", Path("p_0000.nii.gz"))], TWO)
     assert case == Case("p", (Path("p_0000.nii.gz"), Path("f.nii.gz")))
