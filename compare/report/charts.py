@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from nnunet_losses.compare.trainings import trainings
+
+from .drawing import INK, SOFT, WIDTH, add_legend, marks, new_figure, svg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,78 +20,51 @@ if TYPE_CHECKING:
     from nnunet_losses.compare.statistics import Ranking
     from nnunet_losses.serve.metrics.intervals import Estimate
 
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    "svg.hashsalt": "nnunet-losses",  # equal figures give equal files
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8f98",
-    "axes.labelcolor": "#3c4149",
-    "xtick.color": "#3c4149",
-    "ytick.color": "#3c4149",
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-}
-# Okabe and Ito's palette for the colour-blind, then muted further ones
-_COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333",
-    "#a6761d", "#7570b3", "#66a61e", "#e7298a", "#5e3c99", "#8c564b", "#bcbd22",
-    "#17becf", "#7f7f7f", "#aec7e8", "#ff9896", "#98df8a", "#c5b0d5",
-)  # fmt: skip
-
-
-def colours(comparison: Comparison) -> dict[str, str]:
-    """Colour of each loss."""
-    return {one.loss: _COLOURS[index % len(_COLOURS)] for index, one in enumerate(comparison.outcomes)}
-
 
 def forest(comparison: Comparison) -> str:
-    """Dice of every loss with its interval; small marks are the single trainings."""
+    """Dice of every loss with its interval; small strokes are the single trainings."""
     order = ordered(comparison, "dice")
-    figure, axes = _figure(6.4, 0.8 + len(order) * min(0.5, max(0.28, 4 / len(order))))
+    figure, axes = new_figure(WIDTH, 0.8 + len(order) * min(0.42, max(0.26, 3.4 / len(order))))
     for place, outcome in enumerate(reversed(order)):
-        estimate, colour = comparison.figures[outcome.loss]["dice"], colours(comparison)[outcome.loss]
+        estimate, mark = comparison.figures[outcome.loss]["dice"], marks(comparison)[outcome.loss]
         single = [one.dice for one in trainings(comparison, outcome)] if len(outcome.runs) > 1 else []
-        axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=2.5, alpha=0.55,
+        axes.plot([estimate.low, estimate.high], [place, place], color=mark.colour, linewidth=2.5, alpha=0.55,
                   solid_capstyle="round")  # fmt: skip
-        axes.plot(estimate.value, place, "o", color=colour, markersize=8)
-        axes.plot(single, [place] * len(single), "|", color="#1b1f24", markersize=9, markeredgewidth=1.2)
+        axes.plot(estimate.value, place, mark.shape, color=mark.colour, markersize=7.5)
+        axes.plot(single, [place] * len(single), "|", color=INK, markersize=9, markeredgewidth=1.2)
     axes.set_yticks(range(len(order)), [one.title for one in reversed(order)])
-    axes.set_xlabel(f"Dice of {comparison.label}, with 95 % interval; strokes: single trainings")
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    strokes = "; strokes: single trainings" if any(len(one.runs) > 1 for one in order) else ""
+    axes.set_xlabel(f"Dice of {comparison.label}, with 95 % interval{strokes}")
     axes.grid(visible=False, axis="y")
-    return _svg(figure)
+    words = [f"{one.title} {comparison.figures[one.loss]['dice'].value:.3f}" for one in order]
+    return svg(figure, "forest", f"Mean Dice with intervals: {', '.join(words)}.")
 
 
 def pareto(comparison: Comparison) -> str:
     """Dice of cases with a lesion against specificity: rings as it is, dots with the threshold."""
-    figure, axes = _figure(7.4, 5.0)
+    figure, axes = new_figure(WIDTH, 3.2)
     for outcome in comparison.outcomes:
-        figures, colour = comparison.figures[outcome.loss], colours(comparison)[outcome.loss]
+        figures, mark = comparison.figures[outcome.loss], marks(comparison)[outcome.loss]
         dice, raw, after = (figures[key] for key in ("dice", "specificity", "specificity_calibrated"))
-        _cross(axes, raw, dice, colour)
-        axes.plot([raw.value, after.value], [dice.value, dice.value], ":", color=colour, linewidth=1.2)
-        axes.plot(after.value, dice.value, "o", color=colour, markersize=6)
-        axes.plot(raw.value, dice.value, "o", color=colour, markersize=11, markerfacecolor="none",
-                  markeredgewidth=2, label=outcome.title)  # fmt: skip
-    for outcome in _front(comparison):
+        _cross(axes, raw, dice, mark.colour)
+        axes.plot([raw.value, after.value], [dice.value, dice.value], ":", color=mark.colour, linewidth=1.2)
+        axes.plot(after.value, dice.value, mark.shape, color=mark.colour, markersize=5)
+        axes.plot(raw.value, dice.value, mark.shape, color=mark.colour, markersize=10, markerfacecolor="none",
+                  markeredgewidth=1.8, label=outcome.title)  # fmt: skip
+    front = list(_front(comparison))
+    for outcome in front:
         figures = comparison.figures[outcome.loss]
-        axes.annotate(
-            outcome.title,
-            (figures["specificity"].value, figures["dice"].value),
-            (8, 8),
-            textcoords="offset points",
-            fontsize=9,
-            color=colours(comparison)[outcome.loss],
-        )
+        right = figures["specificity"].value > 0.6  # the name goes to where there is room
+        axes.annotate(outcome.title, (figures["specificity"].value, figures["dice"].value),
+                      (-8 if right else 8, 8), textcoords="offset points", fontsize=9,
+                      ha="right" if right else "left", color=INK)  # fmt: skip
     axes.set_xlim(-0.04, 1.04)
     axes.set_xlabel("specificity: share of lesion-free cases left empty (exact 95 % interval)")
     axes.set_ylabel("Dice of the cases with a lesion")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    return _svg(figure)
+    add_legend(figure, axes)
+    named = ", ".join(one.title for one in front)
+    return svg(figure, "pareto", f"Dice against specificity. No other loss is better in both than: {named}.")
 
 
 def _front(comparison: Comparison) -> Iterator[Outcome]:
@@ -107,119 +78,68 @@ def _front(comparison: Comparison) -> Iterator[Outcome]:
     }
     for outcome in comparison.outcomes:
         mine = points[outcome.loss]
-        if not any(all(a >= b for a, b in zip(p, mine, strict=True)) and p != mine for p in points.values()):
+        if not any(map(math.isnan, mine)) and not any(
+            all(a >= b for a, b in zip(p, mine, strict=True)) and p != mine for p in points.values()
+        ):
             yield outcome
 
 
 def critical_difference(comparison: Comparison, ranking: Ranking) -> str:
-    """Mean ranks on a line; bars join losses among which no pair is shown to differ."""
-    titles = {one.loss: one.title for one in comparison.outcomes}
+    """Mean ranks on a line; bars join losses among which no pair is shown to differ; empty without ranks."""
     ranks, count = ranking.mean_ranks, len(ranking.mean_ranks)
-    half = math.ceil(count / 2)
-    figure, axes = _figure(7.4, 1.0 + 0.26 * half + 0.16 * len(ranking.groups))
+    if any(map(math.isnan, ranks.values())):
+        return ""
+    half, below = math.ceil(count / 2), 0.7 + 0.4 * len(ranking.groups)
+    figure, axes = new_figure(WIDTH, 0.7 + 0.24 * half + 0.13 * len(ranking.groups))
     axes.set_axis_off()
-    below = 0.5 + 0.45 * len(ranking.groups)
-    axes.set(xlim=(0.2 - count * 0.28, count * 1.28 + 0.8), ylim=(-below - half * 0.75 - 0.2, 1.2))
-    axes.plot([1, count], [0, 0], color="#3c4149", linewidth=1.2)
-    for tick in range(1, count + 1):
-        axes.plot([tick, tick], [0, 0.18], color="#3c4149", linewidth=1)
-        axes.text(tick, 0.3, str(tick), ha="center", fontsize=9)
-    for place, (loss, rank) in enumerate(ranks.items()):
+    axes.set(xlim=(0.9, count + 0.1), ylim=(-below - half * 0.8, 1.0))
+    axes.plot([1, count], [0, 0], color=SOFT, linewidth=1.2)
+    step = math.ceil(count / 12)  # more numbers would stand on each other
+    for tick in range(1, count + 1, step):
+        axes.plot([tick, tick], [0, 0.18], color=SOFT, linewidth=1)
+        axes.text(tick, 0.3, str(tick), ha="center", fontsize=9, color=INK)
+    for place, loss in enumerate(ranks):
         left = place < half
-        level = -below - 0.75 * (place if left else count - 1 - place)
-        edge = 1 - count * 0.04 if left else count + count * 0.04
-        colour = colours(comparison)[loss]
-        axes.plot([rank, rank, edge], [0, level, level], color=colour, linewidth=1.1)
-        axes.annotate(f"{titles[loss]}  {rank:.2f}", (edge, level), (-5 if left else 5, 0),
-                      textcoords="offset points", ha="right" if left else "left", va="center",
-                      fontsize=9.5, color=colour)  # fmt: skip
+        level = -below - 0.8 * (place if left else count - 1 - place)
+        _rank(axes, comparison, (loss, ranks[loss]), (1 if left else count, level))
     for level, group in enumerate(ranking.groups):
-        first, last = ranks[group[0]], ranks[group[-1]]
-        height = -0.35 - 0.4 * level
-        axes.plot([first - 0.06, last + 0.06], [height, height], color="#3c4149", linewidth=3.5,
-                  solid_capstyle="round")  # fmt: skip
-    return _svg(figure)
+        ends = ranks[group[0]] - 0.012 * count, ranks[group[-1]] + 0.012 * count
+        axes.plot(ends, [-0.4 - 0.4 * level] * 2, color=INK, linewidth=3, solid_capstyle="round")
+    titles = {one.loss: one.title for one in comparison.outcomes}
+    words = ", ".join(f"{titles[loss]} {rank:.2f}" for loss, rank in ranks.items())
+    return svg(figure, "ranks", f"Mean ranks: {words}.")
 
 
-def size_curves(comparison: Comparison, unit: str) -> str:
-    """Share of found lesions by their size; empty without lesions of different sizes."""
-    figure, axes = _figure(7.4, 3.8)
-    ticks: list[str] = []
-    for offset, outcome in enumerate(comparison.outcomes):
-        rows = comparison.by_size(outcome)
-        ticks = [f"{_size(low)} – {_size(high)}\n{estimate.n} lesions" for low, high, estimate in rows]
-        shift = (offset - len(comparison.outcomes) / 2) * 0.5 / max(len(comparison.outcomes), 1)
-        places = np.arange(len(rows)) + shift
-        colour = colours(comparison)[outcome.loss]
-        axes.vlines(
-            places, [one.low for *_, one in rows], [one.high for *_, one in rows], color=colour, alpha=0.35
-        )
-        axes.plot(places, [one.value for *_, one in rows], "o-", color=colour, markersize=5, linewidth=1.4,
-                  label=outcome.title)  # fmt: skip
-    axes.set_xticks(range(len(ticks)), ticks)
-    axes.set_xlabel(f"lesion size ({unit})")
-    axes.set_ylabel("found lesions")
-    axes.set_ylim(-0.03, 1.03)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    return _svg(figure) if ticks else ""
-
-
-def training_curves(comparison: Comparison) -> str:
-    """nnU-Net's running validation Dice by epoch, one line per training; faint lines are not smoothed."""
-    figure, axes = _figure(7.4, 3.8)
-    for outcome in comparison.outcomes:
-        colour = colours(comparison)[outcome.loss]
-        for index, run in enumerate(outcome.runs):
-            dice = np.array(run.result.curves.running_dice)
-            epochs = np.arange(1, len(dice) + 1)
-            mark = "o" if len(dice) == 1 else ""
-            axes.plot(epochs, dice, color=colour, alpha=0.15, linewidth=0.8)
-            axes.plot(epochs, smoothed(dice), marker=mark, color=colour, linewidth=1.5,
-                      label=outcome.title if not index else None)  # fmt: skip
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("running validation Dice")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    return _svg(figure)
-
-
-def loss_curves(comparison: Comparison) -> str:
-    """Training loss by epoch, a small picture for each loss: their values cannot be compared."""
-    columns = 4
-    rows = math.ceil(len(comparison.outcomes) / columns)
-    figure, grid = _figure(8.4, 1.7 * rows + 0.2, rows=rows, columns=columns)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, outcome in zip(grid.flat, comparison.outcomes, strict=False):
-        axes.set_axis_on()
-        for run in outcome.runs:
-            values = run.result.curves.training_loss
-            axes.plot(
-                range(1, len(values) + 1), values, color=colours(comparison)[outcome.loss], linewidth=1.2
-            )
-        axes.set_title(outcome.title, fontsize=9)
-        axes.tick_params(labelsize=7)
-    return _svg(figure)
+def _rank(axes: Axes, comparison: Comparison, ranked: tuple[str, float], end: tuple[float, float]) -> None:
+    """A line from a loss's rank to its name, at the left or right end."""
+    loss, rank = ranked
+    edge, level = end
+    mark, left = marks(comparison)[loss], edge == 1
+    title = next(one.title for one in comparison.outcomes if one.loss == loss)
+    axes.plot([rank, rank, edge], [0, level, level], color=mark.colour, linewidth=1.2)
+    axes.plot(edge, level, mark.shape, color=mark.colour, markersize=4.5, clip_on=False)
+    axes.annotate(f"{title}  {rank:.2f}" if left else f"{rank:.2f}  {title}", end, (-6 if left else 6, 0),
+                  textcoords="offset points", ha="right" if left else "left", va="center", fontsize=9.5,
+                  color=INK)  # fmt: skip
 
 
 def cost(comparison: Comparison) -> str:
     """Median seconds of an epoch, and the largest memory, by loss."""
-    figure, grid = _figure(8.4, 0.9 + 0.28 * len(comparison.outcomes), columns=2)
-    left, right = grid[0]
-    names = [one.title for one in reversed(comparison.outcomes)]
-    shades = [colours(comparison)[one.loss] for one in reversed(comparison.outcomes)]
-    seconds = [seconds_per_epoch(one) for one in reversed(comparison.outcomes)]
-    tenths = [_tenths(one) for one in reversed(comparison.outcomes)]
-    memory = [peak_memory(one) / 2**30 for one in reversed(comparison.outcomes)]
-    for axes, values, label in (
-        (left, seconds, "median s per epoch"),
-        (right, memory, "largest memory (GiB)"),
-    ):
-        axes.barh(names, values, color=shades, height=0.62)
+    order = list(reversed(comparison.outcomes))
+    figure, (left, right) = new_figure(WIDTH, 0.7 + 0.26 * len(order), columns=2)
+    shades = [marks(comparison)[one.loss].colour for one in order]
+    places = range(len(order))
+    left.barh(places, [seconds_per_epoch(one) for one in order], color=shades, height=0.62)
+    right.barh(places, [peak_memory(one) / 2**30 for one in order], color=shades, height=0.62)
+    left.hlines(places, *np.transpose([_tenths(one) for one in order]), color=INK, linewidth=1)
+    left.set_yticks(places, [one.title for one in order])
+    right.set_yticks(places, [""] * len(order))
+    for axes, label in ((left, "median s per epoch"), (right, "largest memory (GiB)")):
         axes.set_xlabel(label)
+        axes.set_ylim(-0.6, len(order) - 0.4)
         axes.grid(visible=False, axis="y")
-    left.hlines(range(len(names)), *np.transpose(tenths), color="#1b1f24", linewidth=1)
-    right.set_yticklabels([])
-    return _svg(figure)
+    words = ", ".join(f"{one.title} {seconds_per_epoch(one):.3g} s" for one in comparison.outcomes)
+    return svg(figure, "cost", f"Median time of an epoch: {words}.")
 
 
 def seconds_per_epoch(outcome: Outcome) -> float:
@@ -257,37 +177,6 @@ def ordered(comparison: Comparison, name: str) -> list[Outcome]:
     return sorted(comparison.outcomes, key=key)
 
 
-def smoothed(values: Any, weight: float = 0.7) -> Any:
-    """Exponential mean of a curve; NaN is passed over."""
-    result, last = [], math.nan
-    for value in values:
-        known = last if math.isnan(value) else value
-        last = known if math.isnan(last) else weight * last + (1 - weight) * known
-        result.append(last)
-    return np.array(result)
-
-
-def _size(value: float) -> str:
-    """Three digits, without an exponent where people would write none."""
-    return f"{value:.3g}" if value < 1000 else f"{value / 1000:.3g}k" if value < 1e6 else f"{value:.2g}"
-
-
 def _cross(axes: Axes, across: Estimate, upwards: Estimate, colour: str) -> None:
     axes.plot([across.low, across.high], [upwards.value] * 2, color=colour, alpha=0.3, linewidth=1.2)
     axes.plot([across.value] * 2, [upwards.low, upwards.high], color=colour, alpha=0.3, linewidth=1.2)
-
-
-def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=rows == columns == 1)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> str:
-    """Without the head of a file, for a page; the font is the page's."""
-    with mpl.rc_context(_STYLE):
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
-    return text[text.index("<svg") :]

@@ -11,11 +11,12 @@ from nnunet_losses.compare.outcomes import MISSES
 from nnunet_losses.compare.study import loss_configuration, title, trainer_name
 from nnunet_losses.registry import get_loss_spec
 
-from . import charts
+from . import charts, curves
+from .drawing import marks, themed
 from .overlays import legend
 from .style import CSS
 from .tables import COLUMNS, GROUPS
-from .words import interval, number, percent
+from .words import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,21 +66,22 @@ def _parts(content: Content) -> Iterator[str]:
     yield _unfinished(content)
     yield _section("Why, and what speaks against it", "", _reasons(content.recommendation))
     yield '<div class="two">'
-    yield _section("How well they segment", _OVERALL, charts.forest(comparison))
-    if comparison.negatives:
+    if comparison.positives:
+        yield _section("How well they segment", _OVERALL, charts.forest(comparison))
+    if comparison.positives and comparison.negatives:
         yield _section("Segmenting, and staying silent", _PARETO, charts.pareto(comparison))
-    if len(comparison.outcomes) > 1:
+    if comparison.positives and len(comparison.outcomes) > 1:
         picture = charts.critical_difference(comparison, content.ranking)
         yield _section("Ranks", _ranks_words(content.ranking), picture)
-    yield _section("By size of the lesion", _SIZES, charts.size_curves(comparison, content.unit))
-    yield _section("How they learned", _CURVES, charts.training_curves(comparison))
+    yield _section("By size of the lesion", _SIZES, curves.size_curves(comparison, content.unit))
+    yield _section("How they learned", _CURVES, curves.training_curves(comparison))
     yield _section("What they cost", _cost_words(comparison), charts.cost(comparison))
     yield "</div>"
     yield _section("All figures", _TABLE, "".join(_table(comparison, *group) for group in GROUPS.items()))
     yield _section("Pairs", _PAIRS, _pairs(content))
     yield _section("Where they fail", "", _overlay_words() + "".join(map(_case, content.rows)))
     yield _section(
-        "Training loss", "Each on its own scale; a schedule may jump.", charts.loss_curves(comparison)
+        "Training loss", "Each on its own scale; a schedule may jump.", curves.loss_curves(comparison)
     )
     yield _section("What was compared", "", _losses(content.study))
     yield _failures([*comparison.outcomes, *comparison.failed])
@@ -92,17 +94,19 @@ _OVERALL = (
     "resample cases and trainings; overlapping ones may still differ, see Pairs."
 )
 _PARETO = (
-    "Right and up is better. Rings: the masks as they are. Dots: after a presence threshold from the "
+    "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the "
     "validation cases. Named: no other loss is better in both."
 )
 _SIZES = (
-    "Share of the reference lesions that were found, in parts of about equal number. Lines resample cases."
+    "Share of the reference lesions that were found, in parts of about equal number. Lines: intervals from "
+    "resampled cases and trainings."
 )
 _CURVES = "nnU-Net's own running figure on random patches, smoothed; it chooses nothing here."
-_TABLE = "Green is better, within a column. Below each figure its 95 % interval; hover for what it is."
+_TABLE = "Greener is better, within a column. Below each figure its 95 % interval."
 _PAIRS = (
-    "Difference in Dice, row minus column, and corrected p value (Wilcoxon over cases, Holm). Bold: shown to "
-    "differ, by p below 0.05 and by an interval over cases and trainings without 0; hover for it."
+    "Difference in Dice, row minus column; its interval over cases and trainings, at 95 % for all pairs "
+    "together; and corrected p value (Wilcoxon over cases, Holm). Bold: shown to differ, by p below 0.05 and "
+    "by an interval without 0."
 )
 
 
@@ -110,7 +114,7 @@ def _section(title: str, words: str, body: str) -> str:
     if not body:
         return ""
     said = f"<p>{escape(words)}</p>" if words else ""
-    return f"<section><h2>{escape(title)}</h2>{said}{body}</section>"
+    return f"<section><h2>{escape(title)}</h2>{said}{themed(body)}</section>"
 
 
 def _facts(content: Content) -> str:
@@ -170,16 +174,35 @@ def _table(comparison: Comparison, heading: str, names: Sequence[str]) -> str:
     shown = [column for column in COLUMNS if column.name in names and _known(comparison, column)]
     if not shown:
         return ""
-    heads = "".join(f'<th title="{escape(one.meaning)}">{escape(one.heading)}</th>' for one in shown)
+    heads = "".join(f'<th scope="col">{escape(one.heading)}</th>' for one in shown)
     order = charts.ordered(comparison, "dice")
     shades = {column.name: _shades(comparison, column) for column in shown}
     rows = []
     for outcome in order:
         figures = comparison.figures[outcome.loss]
         cells = "".join(_cell(figures[one.name], shades[one.name][outcome.loss]) for one in shown)
-        rows.append(f"<tr><td>{_dot(comparison, outcome)}{escape(outcome.title)}</td>{cells}</tr>")
-    table = f"<table><tr><th>loss</th>{heads}</tr>{''.join(rows)}</table>"
-    return f'<h3>{escape(heading)}</h3><div class="scroll">{table}</div>'
+        rows.append(f"<tr>{_row_head(comparison, outcome)}{cells}</tr>")
+    table = _scrolled(heading, f'<th scope="col">loss</th>{heads}', rows)
+    meanings = "".join(f"<dt>{escape(one.heading)}</dt><dd>{escape(one.meaning)}</dd>" for one in shown)
+    return (
+        f"<h3>{escape(heading)}</h3>{table}"
+        f"<details><summary>What the columns are</summary><dl>{meanings}</dl></details>"
+    )
+
+
+def _scrolled(name: str, heads: str, rows: Sequence[str], kind: str = "") -> str:
+    """A table that is moved by itself where it is too wide, also by keys."""
+    head = f"<thead><tr>{heads}</tr></thead>"
+    table = f'<table class="{kind}">' if kind else "<table>"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f"{table}{head}<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _row_head(comparison: Comparison, outcome: Outcome) -> str:
+    dot = f'<span class="dot" style="background:{marks(comparison)[outcome.loss].colour}"></span>'
+    return f'<th scope="row">{dot}{escape(outcome.title)}</th>'
 
 
 def _known(comparison: Comparison, column: Column) -> bool:
@@ -205,17 +228,10 @@ def _cell(estimate: Estimate, shade: float) -> str:
     if math.isnan(estimate.value):
         return "<td>–</td>"
     digits = 3 if abs(estimate.value) < 10 else 1
-    small = (
-        ""
-        if math.isnan(estimate.low)
-        else f"<small>{number(estimate.low, digits)} – {number(estimate.high, digits)}</small>"
-    )
+    ends = [number(one, digits) for one in (estimate.low, estimate.high)]
+    small = "" if math.isnan(estimate.low) else f"<small>{' – '.join(ends)}</small>"
     colour = f"rgba(0,158,115,{0.28 * shade:.3f})"
     return f'<td style="background:{colour}">{number(estimate.value, digits)}{small}</td>'
-
-
-def _dot(comparison: Comparison, outcome: Outcome) -> str:
-    return f'<span class="dot" style="background:{charts.colours(comparison)[outcome.loss]}"></span>'
 
 
 def _pairs(content: Content) -> str:
@@ -223,23 +239,29 @@ def _pairs(content: Content) -> str:
     if len(order) < 2:
         return ""
     by_names = {(pair.first, pair.second): pair for pair in content.pairs}
-    heads = "".join(f"<th>{escape(one.title)}</th>" for one in order)
+    heads = "".join(f'<th scope="col">{escape(one.title)}</th>' for one in order)
     rows = []
     for row in order:
         cells = "".join(_pair_cell(by_names, row.loss, column.loss) for column in order)
-        rows.append(f"<tr><td>{_dot(content.comparison, row)}{escape(row.title)}</td>{cells}</tr>")
-    return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(rows)}</table></div>'
+        rows.append(f"<tr>{_row_head(content.comparison, row)}{cells}</tr>")
+    return _scrolled("Pairs", f'<th scope="col">loss</th>{heads}', rows)
 
 
 def _pair_cell(by_names: dict[tuple[str, str], Pair], row: str, column: str) -> str:
     pair = by_names.get((row, column)) or by_names.get((column, row))
     if pair is None:
         return "<td></td>"
-    sign = 1 if pair.first == row else -1
-    words = f"{sign * pair.difference.value:+.3f}"
+    one = pair.difference
+    if math.isnan(one.value):
+        return "<td>–</td>"
+    value, low, high = (
+        (one.value, one.low, one.high) if pair.first == row else (-one.value, -one.high, -one.low)
+    )
+    words = f"{value:+.3f}".replace("-", "−")
     shown = f"<b>{words}</b>" if pair.shown else words
-    p = f"p = {pair.p_holm:.3f}" if pair.p_holm >= 0.001 else "p < 0.001"
-    return f'<td title="{escape(interval(pair.difference))}">{shown}<small>{p}</small></td>'
+    ends = "" if math.isnan(low) else f"<small>{low:+.3f} to {high:+.3f}</small>".replace("-", "−")
+    p = f"p = {pair.p_holm:.3f}" if pair.p_holm >= 0.001 else "p &lt; 0.001"
+    return f"<td>{shown}{ends}<small>{p}</small></td>"
 
 
 def _overlay_words() -> str:
@@ -254,11 +276,12 @@ def _losses(study: Study) -> str:
     rows = []
     for loss in study.losses:
         spec = get_loss_spec(loss_configuration(loss).loss)
-        words = (title(loss), trainer_name(loss, study.settings), spec.summary, spec.reference)
-        rows.append("".join(f"<td>{escape(one)}</td>" for one in words))
-    heads = "<th>here</th><th>trainer</th><th>what it is</th><th>source</th>"
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="scroll"><table class="words"><tr>{heads}</tr>{body}</table></div>'
+        words = (trainer_name(loss, study.settings), spec.summary, spec.reference)
+        cells = "".join(f"<td>{escape(one)}</td>" for one in words)
+        rows.append(f'<th scope="row">{escape(title(loss))}</th>{cells}')
+    names = ("here", "trainer", "what it is", "source")
+    heads = "".join(f'<th scope="col">{one}</th>' for one in names)
+    return _scrolled("Losses", heads, [f"<tr>{row}</tr>" for row in rows], "words")
 
 
 def _cost_words(comparison: Comparison) -> str:
@@ -283,11 +306,11 @@ def _case(row: Row) -> str:
 
 def _failures(outcomes: Iterable[Outcome]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(cell.name)}</td><td>{escape(reason)}</td></tr>"
+        f'<tr><th scope="row">{escape(cell.name)}</th><td>{escape(reason)}</td></tr>'
         for outcome in outcomes
         for cell, reason in outcome.failures.items()
     )
-    body = f'<table class="failed">{rows}</table>' if rows else ""
+    body = f'<table class="words"><tbody>{rows}</tbody></table>' if rows else ""
     return _section(
         "Failed trainings", "Tried again when the command is run again; details in their folders.", body
     )
