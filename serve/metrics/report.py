@@ -200,7 +200,8 @@ def summary_rows(summaries: Iterable[LabelSummary]) -> Iterator[dict[str, Any]]:
 def notes(evaluation: Evaluation) -> Iterator[str]:
     """Say what is no error, and may well be a mistake: labels that are nowhere, or on one side alone."""
     cases = evaluation.cases
-    predicted, referenced = [], []
+    predicted: list[str] = []
+    referenced: list[str] = []
     for label in evaluation.labels.labels:
         results = [case.labels[label.name] for case in cases]
         sides = (any(one.counts.predicted for one in results), any(one.present for one in results))
