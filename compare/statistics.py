@@ -245,8 +245,9 @@ def wilcoxon_p(differences: NDArray[np.float64]) -> float:
     simple = bool(np.all(known)) and len(np.unique(np.abs(known))) == len(known)
     if simple and len(known) <= 50:
         return float(stats.wilcoxon(known, zero_method="pratt", method="exact").pvalue)
-    every = stats.PermutationMethod() if len(known) <= _EXHAUSTED else "approx"
-    return float(stats.wilcoxon(known, zero_method="pratt", method=every).pvalue)
+    if len(known) <= _EXHAUSTED:
+        return float(stats.wilcoxon(known, zero_method="pratt", method=stats.PermutationMethod()).pvalue)
+    return float(stats.wilcoxon(known, zero_method="pratt", method="approx").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 from .drawing import LINE, SOFT, WIDTH, Mark, add_legend, marks, new_figure, panels, svg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -55,7 +55,7 @@ def _size_curve(axes: Axes, rows: Bins, shift: float, mark: Mark, title: str) ->
               markersize=5, linewidth=1.2, label=title)  # fmt: skip
 
 
-def _size_panel(axes: Axes, outcome: Outcome, rows: dict[str, Bins], unit: str) -> None:
+def _size_panel(axes: Axes, outcome: Outcome, rows: Mapping[str, Bins], unit: str) -> None:
     for loss, others in rows.items():
         if loss != outcome.loss:
             axes.plot([one.value for *_, one in others], color=LINE, linewidth=1)
