@@ -84,7 +84,7 @@ QUICK = Size(
 FULL = Size(
     "Evidence on phantoms",
     "Phantoms, a tiny network, a training of a minute: what the losses do here, and nothing about patients.",
-    epochs=16, cases=48, test_cases=60, free_cases=40,
+    epochs=12, cases=48, test_cases=60, free_cases=40,
 )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ class Claim:
 
 CLAIMS = (
     Claim("1_ce_dice", "Cross-entropy, Dice and their combinations; trained on lesions, judged without, too",
-          ("ce", "dice", "ce_dice", "ce_to_dice_linear", "ce_to_dice_finetune"), quick=2),
+          ("ce", "dice", "ce_dice", "ce_to_dice_linear", "ce_to_dice_finetune"), quick=2, full=2),
     Claim("2_instances", "Blob and component losses against Dice, by lesion size",
           ("dice", "dice_ce", "blob_dice", "cc_dice_ce", "cat_mil"), radius=(0.06, 0.45), lesions=(3, 6)),
     Claim("3_boundary", "Boundary loss added to a region loss, on small lesions",

@@ -147,11 +147,14 @@ class Ranking:
     cases: int
 
 
-def compare_pairs(values: Mapping[str, NDArray[np.float64]]) -> tuple[Pair, ...]:
+def compare_pairs(
+    values: Mapping[str, NDArray[np.float64]], *, family: int | None = None
+) -> tuple[Pair, ...]:
     """Compare all pairs of losses, case by case.
 
     Args:
         values: by loss, (runs, cases), larger is better; NaN does not count.
+        family: number of differences whose intervals are to hold together (Bonferroni); None: all pairs.
 
     Example:
         >>> (pair,) = compare_pairs({"a": np.full((1, 6), 0.75), "b": np.full((1, 6), 0.5)})
@@ -161,7 +164,7 @@ def compare_pairs(values: Mapping[str, NDArray[np.float64]]) -> tuple[Pair, ...]
     names = list(combinations(values, 2))
     differences = [values[first] - values[second] for first, second in names]
     varying = _pooled_variance(differences, len(values))
-    level = 1 - SIGNIFICANCE / max(len(names), 1)
+    level = 1 - SIGNIFICANCE / (family or max(len(names), 1))
     raw = [wilcoxon_p(case_means(one)) for one in differences]
     return tuple(
         Pair(first, second, difference_interval(one, varying, level=level), p, corrected, _runs(one).size)

@@ -138,12 +138,13 @@ QUESTIONS: Mapping[str, tuple[Question, ...]] = {
 
 def answers(claim: str, comparison: Comparison) -> list[tuple[Question, Pair | None]]:
     """Answer the questions of a claim; None where a loss has no training. P values corrected together."""
-    found = [(question, _pair(question, comparison)) for question in QUESTIONS[claim]]
+    asked = QUESTIONS[claim]
+    found = [(question, _pair(question, comparison, len(asked))) for question in asked]
     corrected = iter(holm([pair.p for _, pair in found if pair is not None]))
     return [(question, pair and replace(pair, p_holm=next(corrected))) for question, pair in found]
 
 
-def _pair(question: Question, comparison: Comparison) -> Pair | None:
+def _pair(question: Question, comparison: Comparison, family: int) -> Pair | None:
     _, measure = MEASURES[question.measure]
     values = {outcome.loss: measure(comparison, outcome) for outcome in comparison.outcomes}
     if not {*question.first, *question.second} <= values.keys():
@@ -152,7 +153,7 @@ def _pair(question: Question, comparison: Comparison) -> Pair | None:
     others = {
         loss: one for loss, one in values.items() if loss not in {*question.first, *question.second}
     }  # how much trainings vary, they tell, too
-    return compare_pairs({**sides, **others})[0]
+    return compare_pairs({**sides, **others}, family=family)[0]
 
 
 def _mean(values: Mapping[str, Values], losses: Sequence[str]) -> Values:
