@@ -117,7 +117,7 @@ def page(run: PolypRun, record: Record) -> str:
     parts = [
         f"# {run.title}",
         HEAD.format(run.name),
-        f"**{record['recommendation']['headline']}**",
+        f"**{record['recommendation']['headline']}** {record['recommendation']['advice']}",
         bullets(record["recommendation"]["reasons"]),
         f"![Dice of every loss](../pictures/{run.name}_dice.svg)",
         f"![Dice against lesion-free images left empty](../pictures/{run.name}_silence.svg)",
@@ -246,7 +246,7 @@ def short(record: Record) -> list[str]:
         f"{record['cases_without']} without one that were left empty, as they are and with the presence "
         "threshold (exact intervals of one training's number of images):"
     )
-    opening = f"{record['recommendation']['headline']} {wanted(record)}"
+    opening = f"{record['recommendation']['headline']} {record['recommendation']['advice']} {wanted(record)}"
     return [opening, "", said, "", table(("loss", *names.values()), rows), "", _what_short(record)]
 
 

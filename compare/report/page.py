@@ -62,6 +62,8 @@ def _parts(content: Content) -> Iterator[str]:
     if content.note:
         yield f'<div class="note">{escape(content.note)}</div>'
     yield f'<p class="answer">{escape(content.recommendation.headline)}</p>'
+    if content.recommendation.advice:
+        yield f'<p class="advice">{escape(content.recommendation.advice)}</p>'
     yield _facts(content)
     yield _unfinished(content)
     yield _section("Why, and what speaks against it", "", _reasons(content.recommendation))

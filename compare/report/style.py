@@ -13,6 +13,7 @@ h1{font-size:15px;font-weight:600;color:var(--soft);margin:0 0 6px}
 h2{font-size:17px;margin:0 0 4px}
 h3{font-size:13.5px;margin:14px 0 2px}
 .answer{font-size:25px;line-height:1.3;font-weight:650;margin:0 0 14px;max-width:60ch;text-wrap:balance}
+.advice{font-size:17px;margin:-6px 0 14px;max-width:70ch}
 .note{background:var(--note);border:1px solid var(--edge);border-radius:8px;padding:10px 14px;
   margin:0 0 18px;font-weight:600}
 .facts{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 16px;padding:0;list-style:none}

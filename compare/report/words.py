@@ -10,6 +10,8 @@ from nnunet_losses.compare.outcomes import MISSES
 from nnunet_losses.compare.statistics import SIGNIFICANCE, compare_pairs
 from nnunet_losses.compare.study import title
 
+from .choice import choice, leaders
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -24,11 +26,19 @@ _LISTED = 6
 
 @dataclass(frozen=True)
 class Recommendation:
-    """``headline``: one sentence; ``reasons``: what it rests on; ``doubts``: what speaks against it."""
+    """In words.
+
+    Attributes:
+        headline: what is shown.
+        reasons: what it rests on.
+        doubts: what speaks against it.
+        advice: which loss to take where that decides nothing; else empty.
+    """
 
     headline: str
     reasons: tuple[str, ...]
     doubts: tuple[str, ...]
+    advice: str = ""
 
 
 def recommend(comparison: Comparison, pairs: Sequence[Pair]) -> Recommendation:
@@ -46,7 +56,8 @@ def recommend(comparison: Comparison, pairs: Sequence[Pair]) -> Recommendation:
         *_free(comparison, [best, *alike], best),
     ]
     headline = _headline(best, alike, ordered, pairs)
-    return Recommendation(headline, tuple(reasons), tuple(_doubts(comparison)))
+    advice = choice(comparison, [best, *alike])
+    return Recommendation(headline, tuple(reasons), tuple(_doubts(comparison)), advice)
 
 
 def percent(value: float) -> str:
@@ -175,7 +186,7 @@ def _free(comparison: Comparison, candidates: Sequence[Outcome], best: Outcome |
         yield "No judged case is free of lesions: what a loss does there is unknown. Give --negatives."
         return
     silent, everyone = (
-        _leaders(comparison, some, "specificity") for some in (candidates, comparison.outcomes)
+        leaders(comparison, some, "specificity") for some in (candidates, comparison.outcomes)
     )
     if silent:
         among = f", most among those not told apart from {best.title}" if best and len(candidates) > 1 else ""
@@ -184,13 +195,6 @@ def _free(comparison: Comparison, candidates: Sequence[Outcome], best: Outcome |
         shown = _silence(comparison, everyone[0], silent[0])
         yield f"Most of all: {_left_empty(comparison, everyone)}; {shown}."
     yield from _after(comparison)
-
-
-def _leaders(comparison: Comparison, some: Sequence[Outcome], name: str) -> list[Outcome]:
-    """Losses that share the highest value of a figure; none where nobody has it."""
-    values = {one.loss: comparison.figures[one.loss][name].value for one in some}
-    most = max((value for value in values.values() if not math.isnan(value)), default=math.nan)
-    return [one for one in some if values[one.loss] == most]
 
 
 def _left_empty(comparison: Comparison, tied: Sequence[Outcome], name: str = "specificity") -> str:
@@ -206,7 +210,7 @@ def _after(comparison: Comparison) -> Iterator[str]:
     if all(math.isinf(run.threshold) for one in comparison.outcomes for run in one.runs):
         yield f"The validation cases are too few for a presence threshold ({allowed}): there is none."
         return
-    best = _leaders(comparison, comparison.outcomes, "specificity_calibrated")
+    best = leaders(comparison, comparison.outcomes, "specificity_calibrated")
     if not best or not comparison.figures[best[0].loss]["specificity_calibrated"].value > 0:
         yield "With a presence threshold from the validation cases, no loss leaves a lesion-free case empty."
         return

@@ -185,6 +185,28 @@ def test_the_headline_claims_no_more_than_the_pairs(comparison: Comparison) -> N
     assert "cannot be shown to be better than any other" in others.headline
 
 
+def test_where_nothing_is_shown_one_loss_is_named_and_why(tmp_path: Path) -> None:
+    study = made(tmp_path, ("ce", "dice_ce", "dice"))
+    comparison = collect(tmp_path, study)
+    shown = [Pair(one, "dice_ce", Estimate(0.1, 0.05, 0.2, CASES), 0.001, 0.001, 2) for one in ("ce", "dice")]
+    assert recommend(comparison, ()).advice == (
+        "If one has to be taken: DiceCE. It is nnU-Net's default. This is a choice and not a finding."
+    )
+    without = recommend(comparison, shown).advice
+    assert without.startswith("If one has to be taken: CE. It has the highest mean Dice.")
+
+
+def test_of_losses_alike_in_dice_the_most_silent_one_is_named(
+    comparison: Comparison, study: Study, tmp_path: Path
+) -> None:
+    words = recommend(comparison, ())
+    assert words.advice.startswith("If one has to be taken: CE. Of the 2 alike in Dice, none left more")
+    values = {one.loss: comparison.of_positives(one, Metric.DICE) for one in comparison.outcomes}
+    assert recommend(comparison, compare_pairs(values)).advice == ""  # Dice is shown to be better
+    ranking = rank(values, ())
+    assert words.advice in html(Content(study, comparison, (), ranking, words, (), "pixels"))
+
+
 def test_the_page_says_that_it_is_not_finished(study: Study, tmp_path: Path) -> None:
     def page() -> str:
         comparison = collect(tmp_path, study)
