@@ -53,17 +53,19 @@ class Bundle:
         """
         path = Path(path)
         if path.is_dir():
-            return cls._from_folder(path, verify=verify, calibrated=calibrated)
+            return cls._from_folder(path, path.name, verify=verify, calibrated=calibrated)
         if not path.is_file() or not is_zipfile(path):
             raise Refusal(
                 Code.BUNDLE_UNREADABLE,
-                f"{path.name} is neither a folder nor a zip file.",
+                f"{path.name} is neither a folder nor a zip file."
+                if path.exists()
+                else f"There is no file or folder {path.name}.",
                 remedy="Name the folder or zip file that nnunet-losses export wrote.",
             )
         folder = Path(mkdtemp(prefix="nnunet-losses-"))
         try:
             extract(path, folder)
-            bundle = cls._from_folder(_root_of(folder), verify=verify, calibrated=calibrated)
+            bundle = cls._from_folder(_root_of(folder), path.name, verify=verify, calibrated=calibrated)
         except BaseException:
             rmtree(folder)
             raise
@@ -71,8 +73,8 @@ class Bundle:
         return bundle
 
     @classmethod
-    def _from_folder(cls, root: Path, *, verify: bool, calibrated: bool) -> Bundle:
-        bundle = cls(root, _read_description(root))
+    def _from_folder(cls, root: Path, name: str, *, verify: bool, calibrated: bool) -> Bundle:
+        bundle = cls(root, _read_description(root, name))
         recorded = _verify(root) if verify else None
         check_meaning(bundle.description)
         bundle._check_files(recorded)
@@ -161,12 +163,12 @@ def _root_of(folder: Path) -> Path:
     return folder
 
 
-def _read_description(root: Path) -> ModelDescription:
+def _read_description(root: Path, name: str) -> ModelDescription:
     path = root / DESCRIPTION
     if not path.is_file():
         raise Refusal(
             Code.BUNDLE_UNREADABLE,
-            f"There is no {DESCRIPTION} in it.",
+            f"There is no {DESCRIPTION} in {name}.",
             remedy="Name the folder or zip file that nnunet-losses export wrote.",
         )
     try:

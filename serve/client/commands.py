@@ -78,6 +78,7 @@ def send_command(
         raise typer.BadParameter("Name images, or one case by --channel NAME=FILE or in an --archive.")
     if not bool(archive) == bool(study) == bool(series):
         raise typer.BadParameter("--archive, --study and --series belong together.")
+    _check_files(inputs or [], channel or [])  # before a server is waited for
     try:
         from .client import Client
     except ModuleNotFoundError as error:
@@ -126,13 +127,16 @@ def _choose(models: tuple[Model, ...], name: str | None) -> Model:
     return found[0]
 
 
+def _check_files(inputs: list[Path], channels: list[str]) -> None:
+    for path in [*inputs, *(Path(file) for _, file in _pairs(channels, "--channel"))]:
+        if not path.exists():
+            raise typer.BadParameter(f"{path} does not exist.")
+
+
 def _cases(inputs: list[Path], channels: list[str], model: Model) -> list[Case]:
     from .cases import find_cases, named_case
 
     pairs = [(name, Path(file)) for name, file in _pairs(channels, "--channel")]
-    for path in [*inputs, *(path for _, path in pairs)]:
-        if not path.exists():
-            raise typer.BadParameter(f"{path} does not exist.")
     try:
         return [named_case(pairs, model, name=None)] if pairs else find_cases(inputs, model)
     except ValueError as error:

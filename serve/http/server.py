@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
     from nnunet_losses.serve.schema import ModelDescription
+
+_RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 class Unservable(Exception):  # noqa: N818 - the operator's input, not a fault
@@ -81,7 +85,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings(**options)
     except ValidationError as error:
-        reasons = [f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors()]
+        reasons = [_reason(item) for item in error.errors()]
         raise Unservable("; ".join(reason.replace("Value error, ", "") for reason in reasons)) from error
     except SettingsError as error:  # a traceback would show the variable's value
         raise Unservable(f"{str(error).replace(chr(10), ' ')}. Its variable must hold JSON") from None
@@ -90,6 +94,13 @@ def _settings(options: Mapping[str, Any]) -> Settings:
     return settings.model_copy(
         update={"data_folder": settings.data_folder or default_data_folder(settings.port)}
     )
+
+
+def _reason(item: ErrorDetails) -> str:
+    """Name the setting; its value only where that is a number, as others may be secrets."""
+    number = item["type"] in _RANGES
+    value = f" is {item['input']}:" if number else ""
+    return f"{'.'.join(map(str, item['loc']))}{value} {item['msg']}".strip()
 
 
 def _check_security(settings: Settings) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def test_wrong_use_of_verify(plain, tmp_path):
     attempts = {
         "holds no image": (plain.bundle, plain.model, tmp_path / "empty"),
         "is no folder": (plain.bundle, tmp_path / "absent", plain.images),
-        "is neither a folder nor a zip": (tmp_path / "absent", plain.model, plain.images),
+        "There is no file or folder": (tmp_path / "absent", plain.model, plain.images),
         "'abacus' is not one of": (plain.bundle, plain.model, plain.images, "--backend", "abacus"),
         "The bundle holds folds 0, not 1": (plain.bundle, plain.model, plain.images, "--folds", "1"),
     }

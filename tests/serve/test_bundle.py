@@ -109,9 +109,9 @@ def test_verification_can_be_left_out(root: Path) -> None:
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
-    refused(Code.BUNDLE_UNREADABLE, tmp_path / "absent", "absent")
+    refused(Code.BUNDLE_UNREADABLE, tmp_path / "absent", "There is no file or folder absent")
     refused(Code.BUNDLE_UNREADABLE, tmp_path / "file", "neither a folder nor a zip file")
-    refused(Code.BUNDLE_UNREADABLE, tmp_path / "folder", "model.json")
+    refused(Code.BUNDLE_UNREADABLE, tmp_path / "folder", "no model.json in folder")
 
 
 def test_json_that_is_none(root: Path) -> None:

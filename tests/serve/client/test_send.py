@@ -174,6 +174,12 @@ def test_wrong_command_lines_are_2(
     assert service.received == []
 
 
+def test_a_file_that_is_not_there_is_told_before_a_server_is_waited_for(tmp_path: Path) -> None:
+    done = send("http://127.0.0.1:9", tmp_path / "out", "absent.nii", "--patience", "60")
+    assert done.exit_code == 2
+    assert "absent.nii does not exist" in " ".join(done.output.replace("│", "").split())
+
+
 def test_images_are_never_written_over(service: FakeService, url: str, image: Path, tmp_path: Path) -> None:
     service.models = [model(file_ending=".nii")]
     plain = shutil.copy(image, image.with_name("scan.nii"))

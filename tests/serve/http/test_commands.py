@@ -84,8 +84,8 @@ def test_a_taken_port_is_named(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--port", "99999"], ["port"]),
-        (["--threads", "0"], ["threads"]),
+        (["--port", "99999"], ["port is 99999:"]),
+        (["--threads", "0"], ["threads is 0:"]),
         (["--max-body-mb", "0"], ["max_body_bytes"]),
         (["--host", "no.such.host.invalid", "--allow-remote"], ["no.such.host.invalid"]),
     ],
