@@ -7,6 +7,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,6 @@ from nnunet_losses.serve.metrics.report import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 CASES = 12
 SETTINGS = Settings(dataset="Dataset001_<Made>", configuration="2d", epochs=3)
@@ -248,6 +248,13 @@ def test_folds_of_different_sizes_are_told_from_images_of_another_kind(tmp_path:
         write_result(cell.folder(tmp_path), made)
     found = collect(tmp_path, study).figures["dice"]["ood_auroc"]
     assert found.value == pytest.approx((2 / 3 + 3 / 4) / 2)
+
+
+def test_the_documents_have_every_measure_as_it_is_explained_on_the_page() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "compare.md").read_text("utf-8")
+    for column in COLUMNS:
+        assert f"| `{column.name}` | {column.meaning[0].upper()}{column.meaning[1:]} |" in text
+    assert all(f"`{name}`" in text for name in ("seconds_per_epoch", "peak_memory"))
 
 
 def test_nothing_done_yet_is_an_error(tmp_path: Path) -> None:
