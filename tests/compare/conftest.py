@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nnunet_losses.compare.outcomes import Comparison, collect
+from nnunet_losses.compare.results import write_failure, write_result
+from nnunet_losses.compare.study import Study
 from nnunet_losses.phantom_files import write_dataset
 from nnunet_losses.phantom_settings import Phantom
+
+from .made_up import SETTINGS, result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +86,24 @@ def run(nnunet: Path, output: Path, *further: str) -> subprocess.CompletedProces
         check=False,
         timeout=1500,
     )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = Study(settings=SETTINGS, losses=("dice", "ce", "dice_ce"), folds=(0,), seeds=(0, 1))
+    for loss, shift, painted in (("dice", 0, 4), ("ce", 1, 1)):
+        for cell in study.cells:
+            if cell.loss == loss:
+                cell.folder(tmp_path).mkdir(parents=True)
+                write_result(
+                    cell.folder(tmp_path), result(study, loss, cell.seed, shift=shift, painted=painted)
+                )
+    for cell in study.cells:
+        if cell.loss == "dice_ce":
+            write_failure(cell.folder(tmp_path), "RuntimeError: <no memory>")
+    return study
+
+
+@pytest.fixture
+def comparison(study: Study, tmp_path: Path) -> Comparison:
+    return collect(tmp_path, study)
