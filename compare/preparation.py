@@ -175,7 +175,9 @@ def _checked_files(data: Training, further: tuple[ImageSet, ...], output: Path) 
     if before is not None:
         changed = differences(before.training, now.training)
         if changed:
-            _refuse_if(any((output / "cells").glob("*/nnunet")), "learnt from", changed)
+            begun = any((output / "cells").glob("*/nnunet"))
+            _refuse_if(begun, "learnt from", changed, shared=_shared(data, output))
+            _check_listed(data.cases, output)
             forget(output)
         common = before.judging.keys() & now.judging
         changed = differences(*({file: files.judging[file] for file in common} for files in (before, now)))
@@ -184,7 +186,7 @@ def _checked_files(data: Training, further: tuple[ImageSet, ...], output: Path) 
     for case in cases:
         if any(file not in known or known[file] != now.judging[file] for file in _files([case])):
             _check_case(case, data.description)
-    return now
+    return Files(training=now.training, judging={**known, **now.judging})  # a set may be left out once
 
 
 def _files(cases: Iterable[Case]) -> Iterator[Path]:
@@ -199,12 +201,32 @@ def _check_case(case: Case, description: Mapping[str, Any]) -> None:
         raise StudyError(f"{case.images[0].parent}: {problem}")
 
 
-def _refuse_if(condition: object, verb: str, changed: list[str]) -> None:
+def _refuse_if(condition: object, verb: str, changed: list[str], shared: str = "") -> None:
     if condition:
         named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise StudyError(
-            f"the output folder's trainings {verb} other data ({named}); restore it, or take another folder"
+            f"the output folder's trainings {verb} other data ({named}); restore it, or take another "
+            f"folder{shared}"
         )
+
+
+def _shared(data: Training, output: Path) -> str:
+    """What to do about preprocessed data that another output folder would use, too."""
+    if data.folders == NnunetFolders.inside(output):
+        return ""
+    return f", and move the data set away from {data.folders.preprocessed}: it was made of the old data"
+
+
+def _check_listed(cases: Mapping[str, Case], output: Path) -> None:
+    """Splits that were made here for other cases would leave new ones out, and look for old ones."""
+    for file in NnunetFolders.inside(output).preprocessed.glob(f"*/{SPLITS}"):
+        listed = {name for split in _read_splits(file) for part in ("train", "val") for name in split[part]}
+        if listed != set(cases):
+            differing = ", ".join(sorted(listed ^ set(cases))[:5])
+            raise StudyError(
+                f"{file} was made for other cases than there are now ({differing}); delete it, and it is "
+                "made anew, or write your own"
+            )
 
 
 def _is_judged(output: Path) -> bool:
@@ -285,6 +307,10 @@ def _splits(preprocessed: Path, settings: Settings, plans: str) -> list[dict[str
         splits = generate_crossval_split(names, seed=12345, n_splits=_FOLDS)
         plain = [{part: [str(name) for name in split[part]] for part in ("train", "val")} for split in splits]
         write_atomically(file, json.dumps(plain, indent=4))
+    return _read_splits(file)
+
+
+def _read_splits(file: Path) -> list[dict[str, list[str]]]:
     try:
         found: list[dict[str, list[str]]] = json.loads(file.read_text("utf-8"))
     except ValueError as error:
@@ -298,7 +324,7 @@ def _validation(
     for fold in folds:
         if fold >= len(splits):
             raise StudyError(_no_fold(fold, len(splits)))
-        unknown = [name for name in splits[fold]["val"] if name not in cases]
+        unknown = [name for part in ("train", "val") for name in splits[fold][part] if name not in cases]
         if unknown:
             raise StudyError(
                 f"{SPLITS} has {', '.join(unknown[:5])} in fold {fold}, which the raw data set lacks; "

@@ -62,6 +62,7 @@ def preprocess(data: Training, settings: Settings, output: Path) -> None:
         if _is_done(folder, settings, cases, output):
             return
         _remove_damaged(folder)
+        forget(output)
         code = _run(folders, settings, output)
         if code or not _is_complete(folder, settings, cases):
             raise StudyError(_why(data, settings.dataset, output / _LOG))

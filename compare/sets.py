@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - pydantic reads it
@@ -174,9 +175,14 @@ def empty_references(cases: tuple[Case, ...], target: Path, ending: str) -> tupl
     made = []
     for case in cases:
         reference = target / f"{case.name}{ending}"
-        _write_empty(case.images[0], reference)
+        if not _is_newer(reference, case.images[0]):
+            _write_empty(case.images[0], reference)
         made.append(case.model_copy(update={"reference": reference.resolve()}))
     return tuple(made)
+
+
+def _is_newer(reference: Path, image: Path) -> bool:
+    return reference.is_file() and reference.stat().st_mtime_ns > image.stat().st_mtime_ns
 
 
 def _write_empty(image: Path, reference: Path) -> None:
@@ -189,4 +195,6 @@ def _write_empty(image: Path, reference: Path) -> None:
     size = SimpleITK.GetArrayViewFromImage(grid).shape[: grid.GetDimension()]
     empty = SimpleITK.GetImageFromArray(np.zeros(size, np.uint8))
     empty.CopyInformation(grid)
-    SimpleITK.WriteImage(empty, reference)
+    partial = reference.with_name(f".{os.getpid()}_{reference.name}")  # its ending chooses the format
+    SimpleITK.WriteImage(empty, partial)
+    partial.replace(reference)  # in one step: another command may read it

@@ -106,7 +106,7 @@ class Pair:
             has the level 1 - 0.05 / pairs (Bonferroni).
         p: of the Wilcoxon signed-rank test, two-sided.
         p_holm: the same, corrected for the number of pairs (Holm).
-        trainings: that both losses have; of one, the interval knows cases alone.
+        trainings: that both losses have; where no pair has two, intervals know cases alone.
     """
 
     first: str
@@ -187,7 +187,9 @@ def difference_interval(
 
     Resampling a few trainings would be too sure: a third one lies outside of two in two of three cases. So
     the variance over trainings is that of all pairs of losses together, or of this pair where that is
-    larger; it is added to the variance over cases, and Student's t has the degrees of freedom that are left
+    larger. That takes losses to vary alike: where one varies far more, a few trainings tell too little, and
+    its intervals are too short. To this the variance over cases is added, and Student's t has the degrees of
+    freedom that are left
     (Satterthwaite 1946, https://doi.org/10.2307/3002019). The design is that of readers and cases:
     Hillis 2007, https://doi.org/10.1002/sim.2532.
 

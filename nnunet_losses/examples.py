@@ -7,31 +7,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MODEL = "nnUNet_results/Dataset501_X/nnUNetTrainerDiceTopK__nnUNetPlans__3d_fullres"
-
+# each fits a narrow terminal, where a second line would be copied as a command of its own
 EXAMPLES: Mapping[str, str] = {
     "list": "nnunet-losses list 'dice_*'",
     "describe": "nnunet-losses describe dice_topk",
     "env": 'eval "$(nnunet-losses env)"',
-    "enable": "nnunet-losses enable && nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerDiceTopK",
+    "enable": "nnunet-losses enable",
     "disable": "nnunet-losses disable",
     "doctor": "nnunet-losses doctor",
     "phantom": "nnunet-losses phantom nnUNet_raw --dimension 2 --dataset-id 902",
-    "export": f"nnunet-losses export {_MODEL} my-bundle --folds 0 1",
-    "variant": "nnunet-losses variant my-bundle bf16 --calibration-images IMAGES --calibration-labels LABELS",
+    "export": "nnunet-losses export TRAINED_MODEL my-bundle --folds 0 1",
+    "variant": "nnunet-losses variant my-bundle bf16 --calibration-images IMAGES",
     "triton": "nnunet-losses triton my-bundle repository",
-    "verify": f"nnunet-losses verify my-bundle {_MODEL} IMAGES",
-    "calibrate": "nnunet-losses calibrate my-bundle --raw nnUNet_raw/Dataset501_X --splits default",
-    "recalibrate": "nnunet-losses recalibrate my-bundle --images CASES_OF_A_NEW_SITE --site NAME",
+    "verify": "nnunet-losses verify my-bundle TRAINED_MODEL IMAGES",
+    "calibrate": "nnunet-losses calibrate my-bundle --raw RAW_DATA --splits default",
+    "recalibrate": "nnunet-losses recalibrate my-bundle --images CASES --site NAME",
     "predict": "nnunet-losses predict my-bundle IMAGES --output MASKS",
     "inspect": "nnunet-losses inspect my-bundle",
-    "evaluate": "nnunet-losses evaluate MASKS nnUNet_raw/Dataset501_X/labelsTs --output EVALUATION",
-    "compare": "nnunet-losses compare 501 --losses dice_ce dice blob_dice_ce --folds 0 1 --output COMPARISON",
+    "evaluate": "nnunet-losses evaluate MASKS REFERENCES --output EVALUATION",
+    "compare": "nnunet-losses compare 501 --losses dice_ce dice --output COMPARISON",
     "compare-cell": "nnunet-losses compare-cell COMPARISON 0",
     "compare-report": "nnunet-losses compare-report COMPARISON",
     "stress": "nnunet-losses stress my-bundle IMAGES --report REPORT",
-    "bench": f"nnunet-losses bench my-bundle IMAGES --against {_MODEL}",
-    "send": "nnunet-losses send case_0000.nii.gz --server http://127.0.0.1:8000 --output MASKS",
+    "bench": "nnunet-losses bench my-bundle IMAGES --against TRAINED_MODEL",
+    "send": "nnunet-losses send A_0000.nii.gz --server http://host:8000 -o MASKS",
     "serve": "nnunet-losses serve my-bundle --port 8000",
     "keys": "nnunet-losses keys create radiology --file keys.json --days 365",
 }

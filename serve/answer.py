@@ -13,7 +13,7 @@ ANSWER_VERSION = 1
 
 
 class Outcome(StrEnum):
-    """What came out. Empty is a finding; a rejection never is."""
+    """What came out. Empty is an answer, a finding only where ``meaning`` says so; a rejection never is."""
 
     SEGMENTED = "segmented"
     EMPTY = "empty"

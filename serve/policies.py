@@ -45,7 +45,7 @@ class EmptyPolicy(StrEnum):
 class EmptySeg(StrEnum):
     """What becomes of a DICOM SEG or RTSTRUCT in which nothing is marked.
 
-    ``emit``: a valid object that says so, for it is a finding. ``omit``: there is none.
+    ``emit``: a valid object that says so, for it is an answer. ``omit``: there is none.
     """
 
     EMIT = "emit"

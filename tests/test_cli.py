@@ -29,7 +29,7 @@ def test_every_command_has_an_example() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_bears_its_name_and_shows_its_example(name: str) -> None:
     assert command(name).name == name
-    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "300"})
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
     assert EXAMPLES[name] in result.stdout
 

@@ -49,6 +49,8 @@ def run_ray(
         for cell, task in tasks.items():
             try:
                 ray.get(task)
+            except ray.exceptions.RayTaskError as error:  # our own code, as on a full disk
+                write_failure(cell.folder(output), f"{type(error.cause).__name__}: {error.cause}", str(error))
             except ray.exceptions.RayError as error:  # its machine was lost too often: others go on
                 write_failure(cell.folder(output), f"Ray lost it: {type(error).__name__}", str(error))
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from nnunet_losses.compare.study import loss_configuration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,7 +27,7 @@ def choice(comparison: Comparison, alike: Sequence[Outcome]) -> str:
     if len(alike) < 2:
         return ""
     silent = leaders(comparison, alike, "specificity") or list(alike)
-    chosen = next((one for one in silent if one.loss == DEFAULT), silent[0])
+    chosen = next(filter(_is_default, silent), silent[0])
     return f"If one has to be taken: {chosen.title}. {_because(chosen, silent, alike)}"
 
 
@@ -36,12 +38,16 @@ def leaders(comparison: Comparison, some: Sequence[Outcome], name: str) -> list[
     return [one for one in some if values[one.loss] == most]
 
 
+def _is_default(outcome: Outcome) -> bool:
+    return loss_configuration(outcome.loss) == loss_configuration(DEFAULT)
+
+
 def _because(chosen: Outcome, silent: Sequence[Outcome], alike: Sequence[Outcome]) -> str:
     """Say what it is taken for."""
     reasons = []
     if len(silent) < len(alike):
         reasons.append(f"Of the {len(alike)} alike in Dice, none left more lesion-free cases empty.")
-    if len(silent) > 1 and chosen.loss == DEFAULT:
+    if len(silent) > 1 and _is_default(chosen):
         reasons.append("It is nnU-Net's default.")
     elif len(silent) > 1:
         reasons.append(f"Of {len(silent)} that share this, it has the highest mean Dice." if reasons else

@@ -16,7 +16,7 @@ from .drawing import marks, themed
 from .overlays import legend
 from .style import CSS
 from .tables import COLUMNS, GROUPS
-from .words import number, percent
+from .words import number, percent, varied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,7 +80,7 @@ def _parts(content: Content) -> Iterator[str]:
     yield _section("What they cost", _cost_words(comparison), charts.cost(comparison))
     yield "</div>"
     yield _section("All figures", _TABLE, "".join(_table(comparison, *group) for group in GROUPS.items()))
-    yield _section("Pairs", _PAIRS, _pairs(content))
+    yield _section("Pairs", _PAIRS.format(over=varied(content.pairs)), _pairs(content))
     yield _section("Where they fail", "", _overlay_words() + "".join(map(_case, content.rows)))
     yield _section(
         "Training loss", "Each on its own scale; a schedule may jump.", curves.loss_curves(comparison)
@@ -93,7 +93,7 @@ def _parts(content: Content) -> Iterator[str]:
 _UNEVEN = 1.5  # slowest tenth over fastest tenth of a loss's epochs
 _OVERALL = (
     "Mean Dice of the judged cases with a lesion, over cases and trainings; a missed one counts 0. Intervals "
-    "resample cases and trainings; overlapping ones may still differ, see Pairs."
+    "resample both, as far as there are several; overlapping ones may still differ, see Pairs."
 )
 _PARETO = (
     "Right and up is better. Hollow: the masks as they are. Filled: after a presence threshold from the "
@@ -101,12 +101,12 @@ _PARETO = (
 )
 _SIZES = (
     "Share of the reference lesions that were found, in parts of about equal number. Lines: intervals from "
-    "resampled cases and trainings."
+    "resampled cases, and trainings where there are several."
 )
 _CURVES = "nnU-Net's own running figure on random patches, smoothed; it chooses nothing here."
 _TABLE = "Greener is better, within a column. Below each figure its 95 % interval."
 _PAIRS = (
-    "Difference in Dice, row minus column; its interval over cases and trainings, at 95 % for all pairs "
+    "Difference in Dice, row minus column; its interval over {over}, at 95 % for all pairs "
     "together; and corrected p value (Wilcoxon over cases, Holm). Bold: shown to differ, by p below 0.05 and "
     "by an interval without 0."
 )

@@ -49,14 +49,16 @@ def recommend(comparison: Comparison, pairs: Sequence[Pair]) -> Recommendation:
         return Recommendation(words, free, tuple(_doubts(comparison)))
     ordered = sorted(comparison.outcomes, key=lambda one: -_sortable(_dice(comparison, one)))
     best = ordered[0]
-    alike = [one for one in ordered[1:] if not _differs(pairs, best.loss, one.loss)]
+    shown = set(_shown(pairs))
+    alike = [one for one in ordered[1:] if not {(best.loss, one.loss), (one.loss, best.loss)} & shown]
+    better = [one for one in ordered[1:] if (one.loss, best.loss) in shown]
     reasons = [
         _best(comparison, best),
-        *_told_apart(best, alike, ordered, pairs),
+        *_told_apart(best, ordered, pairs),
         *_free(comparison, [best, *alike], best),
     ]
-    headline = _headline(best, alike, ordered, pairs)
-    advice = choice(comparison, [best, *alike])
+    headline = _contradiction(best, better) if better else _headline(best, alike, ordered, pairs)
+    advice = "" if better else choice(comparison, [best, *alike])
     return Recommendation(headline, tuple(reasons), tuple(_doubts(comparison)), advice)
 
 
@@ -110,10 +112,6 @@ def _sortable(estimate: Estimate) -> float:
     return -math.inf if math.isnan(estimate.value) else estimate.value
 
 
-def _differs(pairs: Sequence[Pair], first: str, second: str) -> bool:
-    return any(pair.shown and {pair.first, pair.second} == {first, second} for pair in pairs)
-
-
 def _shown(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
     """Pairs that differ, the better loss first."""
     for pair in pairs:
@@ -127,7 +125,7 @@ def _headline(
 ) -> str:
     if len(ordered) == 1:
         return f"Only {best.title} has a result; there is nothing to compare it with."
-    once = any(pair.trainings < 2 for pair in pairs)
+    once = all(pair.trainings < 2 for pair in pairs)
     single = " Each was trained once: another seed may say otherwise." if once else ""
     if not alike:
         return f"{best.title} segments best here; every other loss is shown to be worse.{single}"
@@ -142,6 +140,14 @@ def _headline(
     return f"{best.title} has the highest mean Dice, but no difference can be shown to {others}.{single}"
 
 
+def _contradiction(best: Outcome, better: Sequence[Outcome]) -> str:
+    """Losses with fewer trainings can have a higher mean, and be worse in those that both have."""
+    return (
+        f"{best.title} has the highest mean Dice of the trainings that it has, but {_names(better)} "
+        f"{'is' if len(better) == 1 else 'are'} shown to be better in those that both have."
+    )
+
+
 def _best(comparison: Comparison, best: Outcome) -> str:
     runs, cases = len(best.runs), comparison.figures[best.loss]["dice"].n
     both = f"{runs} trainings (95 % interval, from resampled cases and trainings)"
@@ -151,16 +157,14 @@ def _best(comparison: Comparison, best: Outcome) -> str:
     )
 
 
-def _told_apart(
-    best: Outcome, alike: Sequence[Outcome], ordered: Sequence[Outcome], pairs: Sequence[Pair]
-) -> Iterator[str]:
-    names = {one.loss for one in alike} | {best.loss}
-    worse = [one.title for one in ordered if one.loss not in names]
+def _told_apart(best: Outcome, ordered: Sequence[Outcome], pairs: Sequence[Pair]) -> Iterator[str]:
+    shown = set(_shown(pairs))
+    worse = [one.title for one in ordered if (best.loss, one.loss) in shown]
     if worse:
         yield f"Worse than {best.title}, and shown to be: {listed(worse)}."
     others = [
         f"{title(better)} better than {title(other)}"
-        for better, other in _shown(pairs)
+        for better, other in sorted(shown)
         if better != best.loss
     ]
     if others:
@@ -173,11 +177,15 @@ def _told_apart(
 
 def _meaning(pairs: Sequence[Pair]) -> str:
     """What "shown" means."""
-    over = "cases and trainings" if all(pair.trainings > 1 for pair in pairs) else "cases alone"
     return (
         f"Shown means: by a test on the same cases (Wilcoxon, {counted(len(pairs), 'pair')}, Holm, "
-        f"{percent(SIGNIFICANCE)}) and by an interval over {over} without 0. Not shown is not equal."
+        f"{percent(SIGNIFICANCE)}) and by an interval over {varied(pairs)} without 0. Not shown is not equal."
     )
+
+
+def varied(pairs: Sequence[Pair]) -> str:
+    """Over what intervals of differences are: trainings must be repeated to know how much they vary."""
+    return "cases and trainings" if any(pair.trainings > 1 for pair in pairs) else "cases alone"
 
 
 def _free(comparison: Comparison, candidates: Sequence[Outcome], best: Outcome | None) -> Iterator[str]:
@@ -267,7 +275,8 @@ def _few_trainings(comparison: Comparison) -> Iterator[str]:
     elif len(seeds) < 5:
         yield (
             f"{len(seeds)} seeds tell little about how much another one would change; intervals of single "
-            "losses, which resample them, are rather too short. Those of pairs are not."
+            "losses, which resample them, are rather too short. Those of pairs take all losses to vary alike "
+            "from training to training."
         )
     if len(folds) == 1:
         yield "One fold: another split of the training data may rank otherwise."

@@ -40,7 +40,7 @@ class JobSettings(BaseSettings):
     max_queued: int = Field(default=64, ge=1)  # jobs that wait
     max_per_caller: int | None = Field(default=None, ge=1)  # unfinished jobs of one caller; None: no bound
     job_timeout: float = Field(default=3600, gt=0)  # of one attempt
-    model_timeout: float = Field(default=900, gt=0)  # for one model to be opened and tested by a worker
+    model_timeout: float = Field(default=900, gt=0, le=7 * 24 * 3600)  # for a worker to open and test a model
     lease_seconds: float = Field(default=30, gt=0)  # silence after which another server's worker is lost
     job_retention: float = Field(default=24 * 3600, ge=0)  # of finished jobs and their artifacts
     aliases: dict[str, str] = {}  # other names of models, as {"stable": "liver@1"}

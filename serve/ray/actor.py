@@ -115,6 +115,7 @@ class PredictorActor:
     def _work(self) -> None:
         try:
             self._loop.run()
+            self._opening.ended()  # it was drained, and lives on until Ray ends it
         except BaseException as error:  # noqa: BLE001 - without its loop the process is good for nothing
             log_event("worker.failed", level=logging.ERROR, error=error, worker=self._plan.name)
             os._exit(1)  # Ray starts another one

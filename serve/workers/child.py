@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a worker that died is started again
 HEALTHY = 60.0  # seconds of life after which a death begins a new series
 EXIT_SECONDS = 5.0  # between the end of a worker's messages and its exit
-LEAVE_SECONDS = 10.0  # for a worker that hangs over a reload to give its job back, and to end
+LEAVE_SECONDS = 10.0  # beyond the grace, for a worker that hangs over a reload to give its job back, and end
 
 
 class ChildProcess:
@@ -110,13 +110,17 @@ class ChildProcess:
         """Kill the process if it is stuck, in its job or in a model. To be called now and then."""
         self._overseer.look()
         self._opening.look()
-        if self._leave_by is not None and time.monotonic() > self._leave_by:
+        leave_by = self._leave_by  # read once: it is forgotten as soon as the process has ended
+        if leave_by is not None and time.monotonic() > leave_by:
             self._kill()
 
     def renew(self) -> None:
-        """End a process that hangs over a reload, with the job given back; another one takes its place."""
-        self._leave_by = time.monotonic() + LEAVE_SECONDS
-        self.send({"do": "drain", "grace": 0})
+        """End a process that hangs over a reload; another one takes its place.
+
+        Its job has the same time as when the server ends, and is given back after that.
+        """
+        self._leave_by = time.monotonic() + self._plan.grace + LEAVE_SECONDS
+        self.send({"do": "drain", "grace": self._plan.grace})
         self._give_up_waiting()
 
     def serve_from(self, label: str, path: Path) -> None:
@@ -222,9 +226,10 @@ class ChildProcess:
 
     def _give_up_waiting(self) -> None:
         """Nobody will answer what was asked of a process that is gone."""
-        while self._tickets:
-            _, answer = self._tickets.popitem()
-            answer.set_result(_DIED)
+        for ticket in list(self._tickets):
+            answer = self._tickets.pop(ticket, None)
+            if answer is not None:  # another thread gives up at the same time
+                answer.set_result(_DIED)
 
     def _lose(self, name: str) -> None:
         """Take the dead process's job away at once, rather than when its lease expires."""

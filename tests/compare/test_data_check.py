@@ -39,8 +39,9 @@ class Data:
         self.training = Training(folders, GRAY, {"a": Case(name="a", images=(self.trained,))})
         self.output.mkdir()
 
-    def check(self) -> None:
-        further = (ImageSet(role=Role.OOD, cases=(Case(name="o", images=(self.strange,)),)),)
+    def check(self, *, strange: bool = True) -> None:
+        sets = (ImageSet(role=Role.OOD, cases=(Case(name="o", images=(self.strange,)),)),)
+        further = sets if strange else ()
         write_files(self.output, _checked_files(self.training, further, self.output))
 
 
@@ -76,6 +77,33 @@ def test_judged_images_may_change_until_a_cell_is_done(data: Data) -> None:
     (data.cell / RESULT_FILE).touch()
     picture(data.strange, 3)
     with pytest.raises(StudyError, match=r"judged on other data \(o_0000.png changed\)"):
+        data.check()
+
+
+def test_judged_images_are_remembered_while_they_are_left_out(data: Data) -> None:
+    data.cell.mkdir(parents=True)
+    (data.cell / RESULT_FILE).touch()
+    picture(data.strange, 2)
+    data.check(strange=False)
+    with pytest.raises(StudyError, match=r"judged on other data \(o_0000.png changed\)"):
+        data.check()
+
+
+def test_splits_of_other_cases_are_refused_when_the_data_changed(data: Data) -> None:
+    splits = data.output / "nnunet" / "preprocessed" / "Dataset001_A" / "splits_final.json"
+    splits.parent.mkdir(parents=True)
+    picture(data.trained, 2)
+    splits.write_text('[{"train": ["a"], "val": ["gone"]}]')
+    with pytest.raises(StudyError, match=r"was made for other cases .* \(gone\); delete it"):
+        data.check()
+    splits.write_text('[{"train": ["a"], "val": []}]')
+    data.check()
+
+
+def test_preprocessed_data_that_others_use_is_named_with_the_refusal(data: Data) -> None:
+    (data.cell / "nnunet").mkdir(parents=True)
+    picture(data.trained, 2)
+    with pytest.raises(StudyError, match=r"take another folder, and move the data set away from "):
         data.check()
 
 

@@ -116,6 +116,32 @@ def test_the_headline_claims_no_more_than_the_pairs(comparison: Comparison) -> N
     assert "cannot be shown to be better than any other" in others.headline
 
 
+def test_a_mean_over_fewer_trainings_never_makes_the_worse_loss_the_best(tmp_path: Path) -> None:
+    """``dice`` is better on what both have; its later trainings learned nothing."""
+    study = Study(settings=SETTINGS, losses=("dice", "dice_ce"), folds=(0,), seeds=(0, 1, 2))
+    for cell in study.cells:
+        if cell.loss == "dice" or cell.seed == 0:
+            shift = 1 if cell.loss == "dice_ce" else 0 if cell.seed == 0 else 4
+            cell.folder(tmp_path).mkdir(parents=True)
+            write_result(cell.folder(tmp_path), result(study, cell.loss, cell.seed, shift=shift, painted=2))
+    comparison = collect(tmp_path, study)
+    shown = Pair("dice", "dice_ce", Estimate(0.25, 0.1, 0.4, CASES), 0.001, 0.001, 1)
+    words = recommend(comparison, [shown])
+    assert words.headline == (
+        "DiceCE has the highest mean Dice of the trainings that it has, but Dice is shown to be better in "
+        "those that both have."
+    )
+    assert words.advice == ""
+    assert not any("Worse than DiceCE" in one for one in words.reasons)
+
+
+def test_the_default_is_known_by_each_of_its_names(tmp_path: Path) -> None:
+    assert (
+        "It is nnU-Net's default"
+        in recommend(collect(tmp_path, made(tmp_path, ("dice", "DiceCE"))), ()).advice
+    )
+
+
 def test_where_nothing_is_shown_one_loss_is_named_and_why(tmp_path: Path) -> None:
     study = made(tmp_path, ("ce", "dice_ce", "dice"))
     comparison = collect(tmp_path, study)

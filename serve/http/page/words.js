@@ -48,7 +48,7 @@ const EMPTY_REASONS = {
 function emptiness(answer) {
   const why = EMPTY_REASONS[answer.empty?.reason] ?? "";
   if (answer.empty && answer.empty.meaning !== "no_finding") {
-    return { tone: "warning", sign: "?", headline: "Empty, but no finding", text: `${why} This does not mean that there is nothing.` };
+    return { tone: "warning", sign: "?", headline: "Empty, but undecided", text: `${why} This does not mean that there is nothing.` };
   }
   return {
     tone: doubtful(answer) ? "warning" : "calm", sign: doubtful(answer) ? "!" : "○", headline: "Nothing found",

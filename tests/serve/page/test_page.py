@@ -86,7 +86,7 @@ def test_emptied_by_a_policy_is_no_finding(
     service.answer = answer(outcome="empty", empty={"reason": "REJECTED_OOD", "meaning": meaning})
     driver.choose(volume)
     driver.send()
-    assert driver.headline() == "Empty, but no finding"
+    assert driver.headline() == "Empty, but undecided"
     assert "does not mean that there is nothing" in driver.page.locator("#summary").inner_text()
 
 
@@ -174,7 +174,7 @@ def test_a_suppressed_mask_is_no_finding(service: FakeService, driver: Driver, v
     service.answer = answer(outcome="indeterminate", empty=empty)
     driver.choose(volume)
     driver.send()
-    assert driver.headline() == "Empty, but no finding"
+    assert driver.headline() == "Empty, but undecided"
     assert "withheld" in driver.page.locator("#summary").inner_text()
 
 
