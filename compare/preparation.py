@@ -22,6 +22,7 @@ from .sets import (
     ImageSet,
     Role,
     empty_references,
+    find_label_problem,
     find_problem,
     image_cases,
     labelled_set,
@@ -182,11 +183,21 @@ def _checked_files(data: Training, further: tuple[ImageSet, ...], output: Path) 
         common = before.judging.keys() & now.judging
         changed = differences(*({file: files.judging[file] for file in common} for files in (before, now)))
         _refuse_if(changed and _is_judged(output), "were judged on", changed)
+    _check_new(data, cases, before, now)
     known = before.judging if before else {}
-    for case in cases:
-        if any(file not in known or known[file] != now.judging[file] for file in _files([case])):
-            _check_case(case, data.description)
     return Files(training=now.training, judging={**known, **now.judging})  # a set may be left out once
+
+
+def _check_new(data: Training, cases: Iterable[Case], before: Files | None, now: Files) -> None:
+    """Look into files that no run before has seen; of training images nnU-Net itself will complain."""
+    known = {**before.training, **before.judging} if before else {}
+    stamps = {**now.training, **now.judging}
+    for case in data.cases.values():
+        if case.reference is not None and known.get(case.reference) != stamps[case.reference]:
+            _refuse_problem(find_label_problem(case, data.description), case)
+    for case in cases:
+        if any(known.get(file) != stamps[file] for file in _files([case])):
+            _refuse_problem(find_problem(case, data.description), case)
 
 
 def _files(cases: Iterable[Case]) -> Iterator[Path]:
@@ -194,9 +205,8 @@ def _files(cases: Iterable[Case]) -> Iterator[Path]:
         yield from (*case.images, *([case.reference] if case.reference else []))
 
 
-def _check_case(case: Case, description: Mapping[str, Any]) -> None:
-    """Before anything is trained: a case that nnU-Net cannot predict would fail every cell at its end."""
-    problem = find_problem(case, description)
+def _refuse_problem(problem: str | None, case: Case) -> None:
+    """Before anything is trained: else it would fail every cell, or none, and be learnt from."""
     if problem:
         raise StudyError(f"{case.images[0].parent}: {problem}")
 

@@ -97,16 +97,35 @@ def find_problem(case: Case, description: Mapping[str, Any]) -> str | None:
     reader, expected = reader_named(description), len(_channels(description))
     try:
         image = read_image(case.images, reader=reader_of(case.images[0], reader))
-        if case.reference is not None:
-            read_image([case.reference], reader=reader_of(case.reference, reader))
     except Refusal as refusal:
         return f"case {case.name} cannot be read: {refusal}"
+    wrong_labels = find_label_problem(case, description)
+    if wrong_labels:
+        return wrong_labels
     found = len(image.data)
     if found == expected:
         return None
     return (
         f"case {case.name} has {found} channels ({', '.join(file.name for file in case.images)}), but the "
         f"data set has {expected} ({', '.join(_channels(description).values())}); convert it, or leave it out"
+    )
+
+
+def find_label_problem(case: Case, description: Mapping[str, Any]) -> str | None:
+    """Say which values a case's mask has that are no labels; None where there is none, or no mask."""
+    if case.reference is None:
+        return None
+    try:
+        mask = read_image([case.reference], reader=reader_of(case.reference, reader_named(description))).data
+    except Refusal as refusal:
+        return f"case {case.name} cannot be read: {refusal}"
+    declared = [value for one in description["labels"].values() for value in np.atleast_1d(one).tolist()]
+    others = np.unique(mask[~np.isin(mask, [0, *declared])])
+    if not others.size:
+        return None
+    return (
+        f"the mask of case {case.name} has the values {', '.join(f'{value:g}' for value in others[:5])}, but "
+        f"dataset.json declares {sorted({0, *declared})}; mend {case.reference.name}, or declare the labels"
     )
 
 

@@ -118,6 +118,17 @@ def test_images_of_no_use_are_refused_before_anything_is_trained(data: Data) -> 
         data.check()
 
 
+def test_a_training_mask_with_values_that_are_no_labels_is_refused(data: Data, tmp_path: Path) -> None:
+    case = data.training.cases["a"].model_copy(update={"reference": picture(tmp_path / "a.png", 7)})
+    data.training = Training(data.training.folders, GRAY, {"a": case})
+    with pytest.raises(
+        StudyError, match=r"mask of case a has the values 7, .* declares \[0, 1\]; mend a.png"
+    ):
+        data.check()
+    picture(tmp_path / "a.png", 1)
+    data.check()
+
+
 def test_damaged_stamps_are_made_anew(data: Data) -> None:
     (data.output / "data.json").write_text('{"training": {')
     assert read_files(data.output) is None
