@@ -138,13 +138,10 @@ def test_health_answers_while_a_prediction_runs(tmp_path, gate: Gate) -> None:
         in_background(service.segment) as (reply,),
     ):
         wait_for(lambda: gate.running == 1)
-        slowest = 0.0
         for _ in range(20):
-            start = time.perf_counter()
             assert service.client.get("/v2/health/live").status_code == 200
             assert service.client.get("/v2/health/ready").status_code == 200
-            slowest = max(slowest, time.perf_counter() - start)
-        assert slowest < 1
+        assert gate.running == 1, "what is held back here was waited for"
         gate.release.set()
         assert reply.result(20).status_code == 200
 

@@ -44,7 +44,7 @@ class Driver:
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a busy machine draws slowly, without a GPU
 
     @classmethod
     @contextmanager
