@@ -86,17 +86,33 @@ def test_a_full_disk_begins_no_further_cell(tmp_path: Path, monkeypatch: pytest.
     assert len(begun) < 5
 
 
-def test_a_cell_that_ray_loses_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class RayError(Exception):
-        pass
+class RayError(Exception):
+    """As Ray's own."""
 
+
+class RayTaskError(RayError):
+    """As Ray's own, of an error in what it ran."""
+
+    cause = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RayError("the node died"), "Ray lost it: RayError"),
+        (RayTaskError("a traceback"), "OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_cell_that_fails_on_ray_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
     def get(name: str) -> None:
         if name.endswith("seed_0"):
-            raise RayError("the node died")
+            raise error
 
     ray = SimpleNamespace(
         is_initialized=lambda: True,
-        exceptions=SimpleNamespace(RayError=RayError),
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
         remote=lambda **_: (
             lambda _function: SimpleNamespace(remote=lambda _output, cell, _workers: cell.name)
         ),
@@ -107,7 +123,7 @@ def test_a_cell_that_ray_loses_stops_no_other(tmp_path: Path, monkeypatch: pytes
     run_ray(tmp_path, [lost, other], cpus=1, gpus=0)
     failure = read_failure(lost.folder(tmp_path))
     assert failure is not None
-    assert "RayError" in failure.reason
+    assert failure.reason == reason
     assert read_failure(other.folder(tmp_path)) is None
 
 
