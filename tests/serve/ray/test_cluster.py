@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,8 +170,10 @@ def family(pid: int) -> list[int]:
 
 def sockets(pids: list[int]) -> set[str]:
     """Inodes of the sockets of some processes."""
-    files = [path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*") if path.is_symlink()]
-    links = [str(path.readlink()) for path in files]
+    links = []
+    for file in (file for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*")):
+        with suppress(FileNotFoundError):  # it was closed since it was listed
+            links.append(str(file.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
 
