@@ -43,6 +43,8 @@ ANSWERS = (
     "questions of the comparison), and the interval over images and trainings does not hold 0 (95 % for all "
     "its questions together; where each loss has one training, over images alone)."
 )
+NOT_RUN = "Not run yet."
+SMALL = 0.001  # p values below it are not told apart
 Record = dict[str, Any]
 
 
@@ -52,8 +54,9 @@ def read() -> Record | None:
 
 
 def keep(folder: Path, hardware: str) -> None:
-    """Write the record of the finished comparisons."""
-    claims = {claim.name: _claim(claim.name, folder / claim.name) for claim in evidence.CLAIMS}
+    """Write the record of the comparisons that have ended."""
+    ended = [claim.name for claim in evidence.CLAIMS if (folder / claim.name / evidence.TIMES).is_file()]
+    claims = {name: _claim(name, folder / name) for name in ended}
     RECORD.write_text(json.dumps({"hardware": hardware, "claims": claims}, indent=1) + "\n", "utf-8")
 
 
@@ -96,7 +99,8 @@ def page(record: Record) -> str:
     """Everything that came out."""
     parts = ["# The claims on phantoms", HEAD, f"Hardware: {record['hardware']}.", ANSWERS, EVERY]
     for claim in evidence.CLAIMS:
-        parts += _section(claim, record["claims"][claim.name])
+        found = record["claims"].get(claim.name)
+        parts += [f"## `{claim.name}`", NOT_RUN] if found is None else _section(claim, found)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -135,7 +139,8 @@ def _difference(one: Record) -> tuple[str, str]:
     if "difference" not in one:
         return "–", "–"
     value, low, high = (f"{one['difference'][key]:+.3f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]", f"{one['p_holm']:.3f}"
+    p = f"{one['p_holm']:.3f}" if one["p_holm"] >= SMALL else f"< {SMALL}"
+    return f"{value} [{low}, {high}]", p
 
 
 def _figures(found: Record) -> str:
@@ -146,7 +151,7 @@ def _figures(found: Record) -> str:
 
 def _ranks(found: Record) -> str:
     ranking = found["ranking"]
-    ranks = listed(f"`{loss}` {rank}" for loss, rank in ranking["mean_ranks"].items())
+    ranks = listed(f"`{loss}` {rank:.2f}" for loss, rank in ranking["mean_ranks"].items())
     groups = [" ".join(f"`{loss}`" for loss in group) for group in ranking["groups"]]
     alike = f" Neighbours among which no pair can be told apart: {'; '.join(groups)}." if groups else ""
     return f"Mean rank by Dice, image by image (1 is best): {ranks}.{alike}"
@@ -159,7 +164,8 @@ def _failed(found: Record) -> str:
 
 def short(claim: str, record: Record) -> list[str]:
     """Give the lines of the list of claims."""
-    return [answered(record["claims"][claim]), "", what(record["claims"][claim])]
+    found = record["claims"].get(claim)
+    return [NOT_RUN] if found is None else [answered(found), "", what(found)]
 
 
 def questions() -> list[str]:
