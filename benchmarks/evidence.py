@@ -224,7 +224,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("output", type=Path, help="folder for everything")
-    parser.add_argument("--full", action="store_true", help="longer, on more phantoms, with more seeds")
+    parser.add_argument("--full", action="store_true", help="on more phantoms, with more seeds")
     parser.add_argument("--slots", type=int, default=2, help="trainings at once")
     parser.add_argument("--epochs", type=int, help="instead of the size's own")
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of an epoch")
