@@ -170,6 +170,7 @@ class Client:
         job, after = self.job(job_id), ""
         on_news(job)
         while not job.is_final:
+            after = str(job.last_event or after)
             for event in self._heard(job_id, after):
                 job, after = _changed(job, event), event.id or after
                 on_news(job)

@@ -107,6 +107,7 @@ class Job(Record):
     problem: JobProblem | None = None
     push: Push | None = None
     artifacts: tuple[Artifact, ...] = ()
+    last_event: int = 0
 
     @property
     def is_final(self) -> bool:

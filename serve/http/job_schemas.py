@@ -69,6 +69,9 @@ class JobStatus(BaseModel):
     problem: Problem | None  # why it failed, or why the image was rejected
     push: Push | None = Field(description="What became of the wish to store results in an archive.")
     artifacts: tuple[JobArtifact, ...] = Field(description="Empty unless the job has succeeded.")
+    last_event: int = Field(
+        description="Number of the last event that is in here: as Last-Event-ID it brings those that follow."
+    )
     links: JobLinks
 
     @classmethod
@@ -93,6 +96,7 @@ class JobStatus(BaseModel):
                 "position": position,
                 "progress": None if job.progress is None else job.progress.model_dump(),
                 "artifacts": [JobArtifact.of(artifact, job_url=url) for artifact in artifacts],
+                "last_event": job.last_event,
                 "links": {
                     "self": url,
                     "events": f"{url}/events",

@@ -19,7 +19,7 @@ export async function follow(id, { onJob, onConnection, signal }) {
       onConnection(true);
       onJob(job);
       if (isFinal(job)) return job;
-      last = await listen(job, { onJob, signal, last });
+      last = await listen(job, { onJob, signal, last: job.last_event ? String(job.last_event) : last });
       wait = SHORTEST;
     } catch (error) {
       if (signal.aborted || !ASK_AGAIN.has(error.status ?? -1)) throw error;

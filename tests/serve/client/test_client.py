@@ -55,11 +55,34 @@ def test_names_of_files_stay_here(service: FakeService, client: Client, image: P
     assert (received["outputs"], received["ood"]) == ("mask,answer", "reject")
 
 
-def test_events_are_taken_up_where_they_broke_off(client: Client, image: Path) -> None:
+def test_events_are_taken_up_where_they_broke_off(service: FakeService, client: Client, image: Path) -> None:
+    service.events_per_answer = 3
     job = client.submit({"MRI": image}, model="hippocampus")
-    kinds = [event.kind for event in client.events(job.id)]
-    assert kinds[-1] == "done"
-    assert kinds.count("progress") > TILES
+    events = list(client.events(job.id))
+    assert [event.id for event in events] == [str(number + 1) for number in range(len(events))]
+    network = [event.data["done"] for event in events if event.data.get("stage") == "network"]
+    assert network == list(range(TILES + 1))
+    assert events[-1].kind == "done"
+    assert service.heard == ["", *(str(number) for number in range(3, len(events), 3))]
+
+
+def test_who_waits_for_a_job_that_runs_hears_what_follows_and_nothing_twice(
+    service: FakeService, client: Client, image: Path
+) -> None:
+    service.tiles_allowed = 2
+    job = client.submit({"MRI": image}, model="hippocampus")
+    heard = client.events(job.id)
+    assert any(event.data.get("stage") == "network" and event.data["done"] == 2 for event in heard)
+    news: list[Job] = []
+
+    def allow(job: Job) -> None:
+        news.append(job)
+        service.tiles_allowed = TILES
+
+    client.wait(job.id, on_news=allow)
+    assert [one.progress.done for one in news if one.progress and one.progress.stage == "network"] == [
+        *range(2, TILES + 1)
+    ]
 
 
 def test_without_events_it_asks(service: FakeService, client: Client, image: Path) -> None:

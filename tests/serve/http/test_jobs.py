@@ -118,6 +118,7 @@ def test_events_resume_behind_the_last_one(service: Service) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     assert next(name for _, name in everything) == "state"
     assert everything[-1][1] == "done"
+    assert service.client.get(job["links"]["self"]).json()["last_event"] == len(numbers) - 1
     for last in (1, len(numbers) - 1):
         resumed = service.client.get(url, headers={"Last-Event-ID": str(last)})
         assert events(resumed) == everything[last:]

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import secrets
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 KEY = "a-secret-key"
 TILES = 6
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
 def model(**changes: Any) -> dict[str, Any]:
@@ -81,11 +83,14 @@ class FakeService:
         default_factory=dict
     )  # kind -> name, media type, content
     tile_seconds: float = 0.005
+    tiles_allowed: int = TILES  # the job waits behind this one until the test allows more
     has_events: bool = True
+    events_per_answer: int | None = None  # after which the connection breaks off
     wants_key: bool = False
     received: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     polls: int = 0
+    heard: list[str] = field(default_factory=list)  # Last-Event-ID of who listened
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -126,6 +131,8 @@ class FakeService:
             "outcome": None,
             "problem": None,
             "artifacts": [],
+            "last_event": 0,
+            "history": [],
         }
         self.jobs[job["id"]] = job
         job["task"] = asyncio.create_task(self._run(job))
@@ -135,10 +142,12 @@ class FakeService:
         await asyncio.sleep(self.tile_seconds)
         if job["state"] == "cancelled":
             return
-        job |= {"state": "running", "attempt": 1, "position": None}
+        happened(job, "state", state="running", attempt=1, position=None)
         for stage, total in (("read", 1), ("preprocess", 1), ("network", TILES), ("write", 1)):
             for done in range(total + 1):
-                job["progress"] = {"stage": stage, "done": done, "total": total}
+                while stage == "network" and done > self.tiles_allowed:  # noqa: ASYNC110 - set by another thread
+                    await asyncio.sleep(0.01)
+                happened(job, "progress", progress={"stage": stage, "done": done, "total": total})
                 await asyncio.sleep(self.tile_seconds)
                 if job["state"] == "cancelled":
                     return
@@ -185,19 +194,21 @@ class FakeService:
             return problem_response(
                 {"status": 503, "code": "service.busy", "title": "", "detail": "", "remedy": ""}
             )
-        return StreamingResponse(self._stream(self.jobs[job_id]), media_type="text/event-stream")
+        self.heard.append(last := request.headers.get("Last-Event-ID", ""))
+        events = self._stream(self.jobs[job_id], after=int(last or 0))
+        return StreamingResponse(events, media_type="text/event-stream")
 
-    async def _stream(self, job: dict[str, Any]) -> AsyncIterator[str]:
-        number, before = 0, None
-        while job["state"] not in {"succeeded", "failed", "cancelled"}:
-            now = (job["state"], json.dumps(job["progress"]))
-            if now != before:
-                number, before = number + 1, now
-                kind = "progress" if job["progress"] else "state"
-                data = job["progress"] or {"state": job["state"]}
-                yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
-            await asyncio.sleep(0.01)
-        yield f"id: {number + 1}\nevent: done\ndata: {json.dumps(shown(job))}\n\n"
+    async def _stream(self, job: dict[str, Any], *, after: int) -> AsyncIterator[str]:
+        end = after + (self.events_per_answer or sys.maxsize)
+        while after < end:
+            if after < job["last_event"]:
+                yield encoded(after + 1, *job["history"][after])
+                after += 1
+            elif job["state"] in FINAL:
+                yield encoded(after + 1, "done", shown(job))
+                return
+            else:
+                await asyncio.sleep(0.01)
 
     async def _artifact(self, job_id: str, name: str, request: Request) -> Response:
         filename, media, content = self.jobs[job_id]["files"][name]
@@ -219,7 +230,18 @@ class FakeService:
 
 
 def shown(job: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in job.items() if name not in {"task", "files"}}
+    return {name: value for name, value in job.items() if name not in {"task", "files", "history"}}
+
+
+def happened(job: dict[str, Any], kind: str, **changes: Any) -> None:
+    """Change a job and write down what its listeners hear of it, so that none misses anything."""
+    job |= changes
+    job["history"].append((kind, changes.get("progress", changes)))
+    job["last_event"] = len(job["history"])
+
+
+def encoded(number: int, kind: str, data: dict[str, Any]) -> str:
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
 def problem_response(problem: dict[str, Any]) -> Response:
