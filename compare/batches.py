@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from torch.utils.data import DataLoader, Dataset
+
+from nnunet_losses.trainers.worker_geometry import GeometryTransform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +26,7 @@ class SeededBatches:
     worker processes. PyTorch's ``DataLoader`` runs those.
 
     Args:
-        loader: nnU-Net's, with its transforms.
+        loader: nnU-Net's, with its transforms, which are told not to measure their speed.
         seed: of the training.
         stream: tells the training's batches from the validation's.
         numbers: of the batches that will be asked for.
@@ -30,6 +34,7 @@ class SeededBatches:
     """
 
     def __init__(self, loader: Any, *, seed: int, stream: int, numbers: range, workers: int) -> None:
+        leave_the_clock_alone(loader.transforms)
         self._batches = iter(
             DataLoader(
                 _Numbered(loader, seed, stream),
@@ -62,6 +67,21 @@ class _Numbered(Dataset[dict[str, Any]]):
         with seeded(*self._key, number):
             batch: dict[str, Any] = self._loader.generate_train_batch()
         return batch
+
+
+def leave_the_clock_alone(transform: Any) -> None:
+    """Let neither a transform nor those inside it choose by the clock how to compute.
+
+    nnU-Net's Gaussian blur tries a convolution and a Fourier transform, and keeps what took less time: the
+    same seed then gives other last digits on another machine, in another process, and after a resumption.
+    """
+    if isinstance(transform, list | tuple):
+        for part in transform:
+            leave_the_clock_alone(part)
+    elif isinstance(transform, BasicTransform | GeometryTransform):
+        if isinstance(transform, GaussianBlurTransform):
+            transform.benchmark = False
+        leave_the_clock_alone(list(vars(transform).values()))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from threading import Event
 from typing import TYPE_CHECKING
 
 from .process import run_process
@@ -20,6 +21,8 @@ def run_local(
 ) -> None:
     """Run cells in processes of this machine; the failed ones have said why in their folders.
 
+    What stops one from being run at all, as a full disk does, is raised, and no other begins.
+
     Args:
         output: folder of the comparison.
         cells: to run, in this order.
@@ -31,10 +34,16 @@ def run_local(
     for slot in range(slots):
         free.put(devices[slot % len(devices)] if devices else None)
 
+    stopped = Event()
+
     def run(cell: Cell) -> None:
         device = free.get()
         try:
-            run_process(output, cell, workers=workers, device=device)
+            if not stopped.is_set():
+                run_process(output, cell, workers=workers, device=device)
+        except BaseException:
+            stopped.set()  # here: the next cell would begin before the other thread learns of it
+            raise
         finally:
             free.put(device)
 

@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,15 +75,26 @@ def test_a_full_disk_begins_no_further_cell(tmp_path: Path, monkeypatch: pytest.
 
     def fail(_output: Path, cell: Cell, **_: object) -> bool:
         begun.append(cell.name)
-        time.sleep(0.2)  # so that the first failure is seen before the others would begin
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    class LateCancelling(ThreadPoolExecutor):
+        """Leaves all cells the time to begin before the others are cancelled."""
+
+        def submit(self, *work: Any, **named: Any) -> Future[Any]:
+            submitted.append(super().submit(*work, **named))
+            return submitted[-1]
+
+        def shutdown(self, **options: bool) -> None:  # type: ignore[override]
+            wait(submitted)
+            super().shutdown(**options)
+
+    submitted: list[Future[Any]] = []
     monkeypatch.setattr(local, "run_process", fail)
+    monkeypatch.setattr(local, "ThreadPoolExecutor", LateCancelling)
     cells = [Cell(loss="dice", fold=0, seed=seed) for seed in range(20)]
     with pytest.raises(OSError, match=r"No space left"):
         local.run_local(tmp_path, cells, slots=1)
-    time.sleep(0.5)
-    assert len(begun) < 5
+    assert begun == [cells[0].name]
 
 
 class RayError(Exception):
