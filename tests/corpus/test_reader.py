@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +16,7 @@ from .malformed import CORPUS
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUDGET = Budget(memory_bytes=2**29, cpu_seconds=20, wall_seconds=60)
-CPU_SECONDS = 10  # of the whole, the machine being busy
+BUDGET = Budget(memory_bytes=2**29)  # a file that takes too long has another code
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,12 +34,10 @@ def test_is_refused_with_its_code(tmp_path: Path, name: str) -> None:
     entry = CORPUS[name]
     file = entry.make(tmp_path)
     reader = Reader.NATURAL_IMAGE_2D if entry.is_picture else Reader.SIMPLE_ITK
-    began = time.monotonic()
     with pytest.raises(Refusal) as caught:
         read_in_child([file], reader, budget=BUDGET)
     refusal = caught.value
     assert refusal.code is entry.code, refusal
-    assert time.monotonic() - began < BUDGET.wall_seconds
     told = f"{refusal} {refusal.observed} {refusal.expected}"
     assert CANARY not in told
     assert str(tmp_path) not in told

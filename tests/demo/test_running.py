@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
 import sys
-from time import monotonic
-from typing import TYPE_CHECKING
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -18,7 +18,10 @@ from tools.demo.process import Runner, StepFailed, executable
 from tools.demo.service import read_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+PATIENCE = 300.0  # seconds for what a busy machine does late
 
 
 @pytest.fixture
@@ -31,40 +34,53 @@ def python(code: str) -> tuple[str, ...]:
 
 
 def test_what_a_command_prints_is_kept(runner: Runner) -> None:
-    runner.run(*python("import os; print(os.environ['OWN'])"), log="a step", limit=60)
+    runner.run(*python("import os; print(os.environ['OWN'])"), log="a step", limit=PATIENCE)
     assert runner.log_file("a step").read_text() == "value\n"
     assert len(runner.commands) == 1
 
 
 def test_a_failure_shows_the_end_of_the_log(runner: Runner) -> None:
     with pytest.raises(StepFailed, match=r"ended with status 3\.\nthe reason"):
-        runner.run(*python("print('the reason'); raise SystemExit(3)"), log="step", limit=60)
-    assert runner.run(*python("raise SystemExit(3)"), log="step", limit=60, allowed=(0, 3)) == 3
+        runner.run(*python("print('the reason'); raise SystemExit(3)"), log="step", limit=PATIENCE)
+    assert runner.run(*python("raise SystemExit(3)"), log="step", limit=PATIENCE, allowed=(0, 3)) == 3
 
 
-def test_a_command_that_takes_too_long_ends_with_its_children(runner: Runner) -> None:
-    sleeper = "[sys.executable, '-c', 'import time; time.sleep(300)']"
+def test_a_command_that_takes_too_long_ends_with_its_children(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit passes once the child runs, however long the interpreters take to start."""
+    sleeper = "[sys.executable, '-c', 'import time; time.sleep(3600)']"
     child = f"import subprocess, sys; p = subprocess.Popen({sleeper})"
-    start = monotonic()
-    with pytest.raises(StepFailed, match="longer than 3 s"):
-        runner.run(*python(f"{child}; print(p.pid, flush=True); p.wait()"), log="step", limit=3)
-    assert monotonic() - start < 60
+    wait = subprocess.Popen.wait
+
+    def wait_once_the_child_runs(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        assert _comes(lambda: runner.log_file("step").read_text().endswith("\n"))
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_once_the_child_runs)
+    with pytest.raises(StepFailed, match="longer than 1 s"):
+        runner.run(*python(f"{child}; print(p.pid, flush=True); p.wait()"), log="step", limit=1)
     process = int(runner.log_file("step").read_text())
-    assert _is_gone(process)
+    assert _comes(lambda: _is_gone(process))
+
+
+def _comes(condition: Callable[[], Any]) -> bool:
+    """Whether a condition holds before our patience ends."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        if monotonic() > deadline:
+            return False
+        sleep(0.02)
+    return True
 
 
 def _is_gone(process: int) -> bool:
     """Whether a process has ended; its parent is gone, so that nobody may have collected it yet."""
-    deadline = monotonic() + 10
-    while monotonic() < deadline:
-        try:
-            os.kill(process, 0)
-            with open(f"/proc/{process}/stat") as stream:  # noqa: PTH123 - no file, but the kernel
-                if stream.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-    return False
+    try:
+        with open(f"/proc/{process}/stat") as stream:  # noqa: PTH123 - no file, but the kernel
+            return stream.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return True
 
 
 def test_a_missing_command_is_named() -> None:

@@ -69,7 +69,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list]:
 
 
 def _failure(process: subprocess.Popen) -> str:
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=1200)
     return errors if process.returncode else ""
 
 

@@ -91,7 +91,7 @@ def _write_pictures(folder: Path, spec: ModelFolderSpec, case: int, volumes: lis
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     """Write and export a model once for every specification."""
-    done: list[tuple[ModelFolderSpec, Exported]] = []
+    done: list[tuple[tuple[object, ...], Exported]] = []
 
     def exported(
         spec: ModelFolderSpec,
@@ -99,14 +99,15 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
         shape: tuple[int, int, int] = (18, 26, 20),
         spacing: tuple[float, float, float] = SPACING,
     ) -> Exported:
+        wanted = (spec, shape, spacing)
         for known, result in done:
-            if known == spec:
+            if known == wanted:
                 return result
         root = tmp_path_factory.mktemp("exported")
         model = write_model_folder(root / "model", spec)
         images = write_images(root / "images", spec, shape=shape, spacing=spacing)
         result = Exported(spec, model, export_bundle(model, root / "bundle"), images)
-        done.append((spec, result))
+        done.append((wanted, result))
         return result
 
     return exported

@@ -99,6 +99,6 @@ def test_drawing_needs_neither_torch_nor_file_libraries() -> None:
         "print([name for name in ('torch', 'scipy', 'SimpleITK', 'imageio') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout.strip() == "[]"

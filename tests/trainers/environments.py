@@ -13,6 +13,7 @@ from pathlib import Path
 import nnunet_losses
 from nnunet_losses.trainers import plugin
 
+PATIENCE = 3000.0  # seconds for a command of nnU-Net's on a busy machine; what hangs ends at last
 HERE = Path(sysconfig.get_path("purelib"))
 
 
@@ -40,7 +41,7 @@ class Environment:
             name: value for name, value in os.environ.items() if not name.startswith(("nnUNet_", "PYTHON"))
         }
         return subprocess.run(
-            [self.python, *arguments], capture_output=True, text=True, timeout=500, check=False,
+            [self.python, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False,
             env={**kept, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **variables},
         )  # fmt: skip
 

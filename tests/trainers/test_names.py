@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnunet_losses.registry import get_loss_spec, list_losses
@@ -29,7 +29,7 @@ from nnunet_losses.trainers.nearest import nearest_name, resembles_ours
 from nnunet_losses.trainers.spelling import read_number, read_parameter, spell, squash
 from nnunet_losses.trainers.variants import VARIANTS, variant_class
 
-STEADY = settings(deadline=None, derandomize=True)
+STEADY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def values(field: Parameter) -> st.SearchStrategy[Any]:

@@ -196,7 +196,7 @@ def test_trainings_that_begin_together_agree(folder: Path, tmp_path: Path) -> No
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)
     ]
-    first, second = (process.communicate(timeout=300)[0].splitlines()[-1] for process in running)
+    first, second = (process.communicate(timeout=1200)[0].splitlines()[-1] for process in running)
     (cache,) = caches(tmp_path)
     assert json.loads(first) == json.loads(second) == json.loads(cache.read_text())["voxels_of_label"]
     assert not list(tmp_path.glob(".nnunet_losses*"))

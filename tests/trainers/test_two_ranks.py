@@ -75,7 +75,7 @@ def ranks(preprocessed: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
         )
         for rank in range(2)
     ]  # fmt: skip
-    done = [process.communicate(timeout=300) for process in processes]
+    done = [process.communicate(timeout=1200) for process in processes]
     assert all(process.returncode == 0 for process in processes), done
     return [json.loads(out.partition("FOUND")[2].splitlines()[0]) for out, _ in done]
 

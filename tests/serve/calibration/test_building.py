@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from nnunet_losses.serve.safety.verdict import judge
 from ..models import channel, description
 from ..safety.scores.cases import made_up
 
-RANDOM = np.random.default_rng(5)
+if TYPE_CHECKING:
+    from nnunet_losses.serve.safety.scores.observation import Observation
+
 ENGINE = ("fake", "float32")
 
 
@@ -33,6 +36,11 @@ def label(name: str, *, bears: bool) -> LabelCandidates:
     return LabelCandidates(label=name, components=(part,), bears=bears, dice=0.8 if bears else 0.0)
 
 
+def seen(*key: object, fold: str | None = None, **changes: Any) -> Observation:
+    """An observation that follows from its name alone, whatever other tests have drawn."""
+    return made_up(np.random.default_rng(crc32(repr((key, fold)).encode())), **changes)
+
+
 def record(name: str, role: Role = Role.RANKED, **changes: Any) -> CaseRecord:
     bears = bool(changes.pop("bears", True))
     values: dict[str, Any] = {
@@ -40,7 +48,7 @@ def record(name: str, role: Role = Role.RANKED, **changes: Any) -> CaseRecord:
         "fold": None,
         "kind": Kind.LESION_BEARING if bears else Kind.LESION_FREE,
         "input_sha256": f"hash of {name}",
-        "observation": made_up(RANDOM),
+        "observation": seen(name, role.value, fold=changes.get("fold")),
         "candidates": tuple(label(one, bears=bears) for one in ("organ", "lesion")),
     }
     return CaseRecord(name=name, role=role, **(values | changes))
@@ -96,9 +104,7 @@ def test_a_calibration_counts_its_cases() -> None:
         *(record(f"bearing {index}") for index in range(20)),
         *(record(f"free {index}", bears=False) for index in range(20)),
         record("twice", group="free 0"),
-        record(
-            "odd", Role.OUTLIER, kind=Kind.OUTLIER, observation=made_up(RANDOM, nonzero=np.array([1e3, 1e3]))
-        ),
+        record("odd", Role.OUTLIER, kind=Kind.OUTLIER, observation=seen("odd", nonzero=np.array([1e3, 1e3]))),
     ]
     built = build(records, Plan((), (None,)), model, engine=ENGINE)
     counts = built.calibration.counts
@@ -132,7 +138,7 @@ def test_a_case_that_the_contract_refuses_is_the_strangest_of_the_pool() -> None
     assert section is not None
     assert (section.n, section.refused, section.folds[0].ranked) == (19, 1, 18)
     assert built.calibration.counts.refused == 1
-    strange = made_up(RANDOM, nonzero=np.array([1e3, 1e3]))
+    strange = seen("strange", nonzero=np.array([1e3, 1e3]))
     found = judge(built.model, [strange])
     # one of 20 is refused: whatever else is flagged would be a second one
     assert (found.p, found.p_min, found.verdict.value) == (0.1, 0.1, "in_distribution")

@@ -23,7 +23,7 @@ from nnunet_losses.serve.metrics import (
 from nnunet_losses.serve.metrics.lesions import find_lesions
 from nnunet_losses.serve.metrics.surfaces import surface_distances, surface_voxels
 
-from .masks import BRIDGE, CORNER, EMPTY, FAR, SECOND, boxes, pairs, spacings
+from .masks import BRIDGE, CORNER, EMPTY, FAR, SECOND, STEADY, boxes, pairs, spacings
 
 FRACTIONS = [metric for metric in Metric if metric is not Metric.HD95]
 
@@ -51,7 +51,7 @@ def nearest_by_hand(points, others, spacing) -> list[float]:
     return [min(float(np.linalg.norm((np.array(p) - np.array(o)) * steps)) for o in others) for p in points]
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(STEADY, max_examples=150)
 @given(pair=pairs, spacing=spacings)
 def test_surfaces_by_brute_force(pair, spacing):
     surfaces = [surface_by_hand(mask) for mask in pair]
@@ -74,7 +74,7 @@ def test_a_tolerance_is_not_lost_to_rounding():
     assert surface_distances(one, other, (1, 1, 0.1)).nsd(0.3) == 1
 
 
-@settings(derandomize=True, deadline=None)
+@STEADY
 @given(pair=pairs, spacing=spacings, matching=st.sampled_from(Matching), minimum=st.sampled_from([0, 0.3, 1]))
 def test_bounds_and_identity(pair, spacing, matching, minimum):
     options = Settings(matching=matching, minimum_iou=minimum)
@@ -89,7 +89,7 @@ def test_bounds_and_identity(pair, spacing, matching, minimum):
     assert itself.absolute_volume_difference == itself.false_positive_volume == 0
 
 
-@settings(derandomize=True, deadline=None)
+@STEADY
 @given(pair=pairs, spacing=spacings, minimum=st.sampled_from([0, 0.3, 0.5]))
 def test_symmetry(pair, spacing, minimum):
     """Prediction and reference may change places; sensitivity and precision do, too."""
@@ -114,7 +114,7 @@ def best_sum(iou: np.ndarray) -> float:
     return max((sum(wide[row, column] for row, column in enumerate(way)) for way in ways), default=0.0)
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(STEADY, max_examples=60)
 @given(row=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=16))
 def test_pairs_have_the_largest_sum_of_iou(row):
     prediction, reference = (np.array(one)[None] for one in zip(*row, strict=True))

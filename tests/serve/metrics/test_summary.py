@@ -6,7 +6,7 @@ from math import inf, isnan, nan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_losses.serve.metrics import (
@@ -21,7 +21,7 @@ from nnunet_losses.serve.metrics import (
 )
 from nnunet_losses.serve.metrics.calibration_error import ReliabilityBins, reliability_bins
 
-from .masks import CORNER, EMPTY, FAR, SHIFTED, SPECK, boxes
+from .masks import CORNER, EMPTY, FAR, SHIFTED, SPECK, STEADY, boxes
 
 LESION = boxes(CORNER)
 CASES = [
@@ -131,7 +131,7 @@ def test_exact_intervals(successes, cases, low, high):
 
 
 @given(cases=st.integers(1, 60), data=st.data(), level=st.sampled_from([0.8, 0.95]))
-@settings(derandomize=True, deadline=None)
+@STEADY
 def test_exact_intervals_invert_the_binomial_test(cases, data, level):
     from scipy.stats import binom
 
@@ -165,7 +165,7 @@ def test_bootstrap_covers():
 @given(
     scores=st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, inf]), st.booleans()), min_size=1, max_size=12)
 )
-@settings(derandomize=True, deadline=None)
+@STEADY
 def test_auroc_by_pairs(scores):
     values, present = np.array([s for s, _ in scores]), np.array([p for _, p in scores])
     pairs = [(a > b) + 0.5 * (a == b) for a in values[present] for b in values[~present]]

@@ -244,7 +244,7 @@ def test_prediction_loads_neither_torch_nor_nnunet(
     np.save(tmp_path / "image.npy", simple[1].data)
     arguments = [str(simple[0].root), str(tmp_path / "image.npy"), backend, str(tmp_path / "mask.npy")]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnunet_losses.serve.safety.conformal import (
@@ -98,6 +98,7 @@ def test_no_calibration_cases_give_no_evidence() -> None:
     assert combined(np.array([5.0]), np.empty((0, 1))).p == 1.0
 
 
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(*[st.floats(-1e300, 1e300) | st.just(np.nan) | st.just(np.inf)] * 2),

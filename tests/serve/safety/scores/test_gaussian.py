@@ -7,7 +7,10 @@ import pytest
 
 from nnunet_losses.serve.safety.scores.gaussian import Gaussian, shrinkage
 
-RANDOM = np.random.default_rng(11)
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(11)
 
 
 def ledoit_wolf(cases: np.ndarray) -> tuple[float, np.ndarray]:
@@ -26,12 +29,12 @@ def ledoit_wolf(cases: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.parametrize("shape", [(8, 3), (5, 20), (200, 6), (2, 4)])
-def test_shrinkage_is_the_papers(shape: tuple[int, int]) -> None:
-    cases = RANDOM.normal(size=shape) * np.linspace(1, 4, shape[1]) + 3
+def test_shrinkage_is_the_papers(shape: tuple[int, int], random: np.random.Generator) -> None:
+    cases = random.normal(size=shape) * np.linspace(1, 4, shape[1]) + 3
     weight, covariance = ledoit_wolf(cases)
     assert shrinkage(cases) == pytest.approx(weight)
     if weight > 1e-6:
-        case = RANDOM.normal(size=shape[1])
+        case = random.normal(size=shape[1])
         difference = case - cases.mean(axis=0)
         expected = np.sqrt(difference @ np.linalg.solve(covariance, difference))
         assert Gaussian.shrunk(cases).distance(case) == pytest.approx(expected)
@@ -42,8 +45,8 @@ def test_shrinkage_by_hand() -> None:
     assert shrinkage(np.array([[2.0, 0], [-2, 0], [0, 1], [0, -1]])) == pytest.approx(17 / 18)
 
 
-def test_nothing_is_shrunk_with_many_cases() -> None:
-    cases = RANDOM.normal(size=(20000, 3)) * [1, 2, 3]
+def test_nothing_is_shrunk_with_many_cases(random: np.random.Generator) -> None:
+    cases = random.normal(size=(20000, 3)) * [1, 2, 3]
     assert shrinkage(cases) < 0.001
     assert Gaussian.shrunk(cases).distance(np.array([1.0, 2.0, 3.0])) == pytest.approx(np.sqrt(3), rel=0.05)
 
@@ -68,9 +71,9 @@ def test_principal_components_by_hand() -> None:
     assert one.variances == pytest.approx([8])
 
 
-def test_many_components_are_an_ordinary_mahalanobis_distance() -> None:
-    cases = RANDOM.normal(size=(50, 4)) @ RANDOM.normal(size=(4, 4))
-    case = RANDOM.normal(size=4)
+def test_many_components_are_an_ordinary_mahalanobis_distance(random: np.random.Generator) -> None:
+    cases = random.normal(size=(50, 4)) @ random.normal(size=(4, 4))
+    case = random.normal(size=4)
     difference = case - cases.mean(axis=0)
     expected = np.sqrt(difference @ np.linalg.solve(np.cov(cases.T, bias=True), difference))
     assert Gaussian.principal(cases, share=1, noise=1e-12).distance(case) == pytest.approx(expected)
