@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import evidence
 
-from . import phantoms, polyps
+from . import lesions, phantoms, polyps
 from .markdown import between, listed, table
+from .questions import MS_LESIONS, questions
 
 if TYPE_CHECKING:
     from benchmarks.evidence import Size
@@ -22,6 +23,7 @@ def indexed(text: str) -> str:
     for run in polyps.RUNS:
         text = _filled(text, run.name, run.read(), polyps.short)
     record = phantoms.read()
+    text = _filled(text, lesions.NAME, lesions.read(), lesions.short)
     for claim in evidence.CLAIMS:
         text = _filled(text, claim.name, record, lambda found, name=claim.name: phantoms.short(name, found))
     return text
@@ -33,7 +35,12 @@ def _filled(text: str, name: str, record: dict[str, Any] | None, lines: Any) -> 
 
 def protocol(text: str) -> str:
     """Put what runs, and the questions, between the marks of the protocol."""
-    return between(between(text, "full", comparisons(evidence.FULL)), "questions", phantoms.questions())
+    return between(between(text, "full", comparisons(evidence.FULL)), "questions", questions())
+
+
+def ms_protocol(text: str) -> str:
+    """Put the questions between the marks of the other protocol."""
+    return between(text, "ms_questions", questions({lesions.NAME: MS_LESIONS}))
 
 
 def comparisons(size: Size) -> list[str]:

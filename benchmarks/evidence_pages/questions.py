@@ -12,6 +12,8 @@ from benchmarks.evidence import ODYSSEY, RELATIVE
 from nnunet_losses.compare.statistics import Pair, compare_pairs, holm
 from nnunet_losses.serve.metrics.conventions import Metric
 
+from .markdown import table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -54,6 +56,7 @@ def _small_found(comparison: Comparison, outcome: Outcome) -> Values:
 MEASURES: Mapping[str, tuple[str, Callable[[Comparison, Outcome], Values]]] = {
     "dice": ("Dice", _of_metric(Metric.DICE)),
     "hd95": ("HD95, pixels", _of_metric(Metric.HD95)),
+    "hd95_mm": ("HD95, mm", _of_metric(Metric.HD95)),
     "lesion_f1": ("lesion F1", _of_metric(Metric.LESION_F1)),
     "lesion_sensitivity": ("lesion sensitivity", _of_metric(Metric.LESION_SENSITIVITY)),
     "small_found": ("share of the smallest fifth of lesions found", _small_found),
@@ -135,10 +138,36 @@ QUESTIONS: Mapping[str, tuple[Question, ...]] = {
     ),
 }
 
+MS_LESIONS: tuple[Question, ...] = (
+    _more("blob loss raises lesion F1", "lesion_f1", "blob_dice", "dice"),
+    _more("blob loss finds more small lesions", "small_found", "blob_dice", "dice"),
+    _more("a loss over components finds more lesions", "lesion_sensitivity", "cc_dice_ce", "dice_ce"),
+    _more("it paints more false ones", "false_lesions", "cc_dice_ce", "dice_ce"),
+    _more("CATMIL finds more small lesions", "small_found", "cat_mil", "dice_ce"),
+    _more("with the authors' steps the boundary raises Dice", "dice", "dice_boundary", "dice"),
+    _less("it lowers the Hausdorff distance", "hd95_mm", "dice_boundary", "dice"),
+    _less("over the whole training it lowers Dice, as on phantoms", "dice", RELATIVE, "dice"),
+)
 
-def answers(claim: str, comparison: Comparison) -> list[tuple[Question, Pair | None]]:
-    """Answer the questions of a claim; None where a loss has no training. P values corrected together."""
-    asked = QUESTIONS[claim]
+
+def questions(asked: Mapping[str, Sequence[Question]] = QUESTIONS) -> list[str]:
+    """Give the lines of a protocol: the questions of each comparison."""
+    rows = [
+        (
+            f"`{claim}`",
+            one.words,
+            one.losses,
+            MEASURES[one.measure][0],
+            "larger" if one.expected > 0 else "smaller",
+        )
+        for claim, questions in asked.items()
+        for one in questions
+    ]
+    return [table(("comparison", "expected", "first against second", "measure", "the first is"), rows)]
+
+
+def answers(asked: Sequence[Question], comparison: Comparison) -> list[tuple[Question, Pair | None]]:
+    """Answer questions; None where a loss has no training. P values are corrected together."""
     found = [(question, _pair(question, comparison, len(asked))) for question in asked]
     corrected = iter(holm([pair.p for _, pair in found if pair is not None]))
     return [(question, pair and replace(pair, p_holm=next(corrected))) for question, pair in found]

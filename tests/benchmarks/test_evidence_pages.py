@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import evidence
-from benchmarks.evidence_pages import phantoms, polyps
+from benchmarks.evidence_pages import asked, phantoms, polyps
 from benchmarks.evidence_pages.index import INDEX, PROTOCOL, indexed, protocol
 from benchmarks.evidence_pages.markdown import interval, table
 from benchmarks.evidence_pages.questions import MEASURES, QUESTIONS, Question
@@ -90,13 +90,13 @@ def pair(shift: float) -> Pair:
 )
 def test_a_question_is_answered_by_the_direction_of_a_shown_difference(shift, expected, said):
     question = Question("it is larger", ("dice",), ("ce",), "dice", expected)
-    assert phantoms.verdict(question, pair(shift)) == said
+    assert asked.verdict(question, pair(shift)) == said
 
 
 def test_a_question_without_its_trainings_is_said_to_be_open():
-    asked = QUESTIONS["2_instances"][0]
-    found = {"answers": [json.loads(json.dumps(phantoms.answer(asked, None)))]}
-    assert "not tested, a training failed" in phantoms.answered(found)
+    question = QUESTIONS["2_instances"][0]
+    found = {"answers": [json.loads(json.dumps(asked.answer(question, None)))]}
+    assert "not tested, a training failed" in asked.answered(found)
 
 
 def test_tables_and_intervals_are_written_in_full():
