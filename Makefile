@@ -21,7 +21,7 @@ help:
 	@echo "make docs-losses  measure every loss and write docs/losses (2 minutes)"
 	@echo "make openapi  write the description of the service, docs/openapi.json"
 	@echo "make evidence    the papers' claims on phantoms (49 minutes of processors)"
-	@echo "make evidence-quick  the papers' claims in small, on phantoms: a check of the machinery (16 minutes on 2 cores)"
+	@echo "make evidence-quick  the papers' claims in small, on phantoms: a check of the machinery (15 minutes on 2 cores)"
 	@echo "make format  rewrite the code in the house style"
 
 setup: $(READY)
