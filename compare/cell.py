@@ -15,6 +15,7 @@ from nnunet_losses.trainers import register
 from .origin import add_origin, origin
 from .prediction import drop_probabilities, predict_set, predictor
 from .preparation import read_prepared
+from .recipe import check_recipe
 from .results import Cost, Curves, Result, SetResult, read_progress, read_result, write_progress, write_result
 from .scoring import score_set
 from .sets import read_description
@@ -60,7 +61,7 @@ class _Run:
     """A cell while it runs."""
 
     def __init__(self, output: Path, cell: Cell) -> None:
-        self.cell = cell
+        self.cell, self.output = cell, output
         self.folder = cell.folder(output)
         self.settings: Settings = read_study(output).settings
         self.prepared: Prepared = read_prepared(output)
@@ -76,6 +77,7 @@ class _Run:
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         base = self.prepared.folders.preprocessed / self.settings.dataset
         settings = self.settings
+        check_recipe(base, settings, {self.cell.fold}, self.output)
         write_progress(self.folder, "training", epochs=settings.epochs)
         trainer = train(
             self.trainer,

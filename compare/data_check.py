@@ -17,13 +17,17 @@ DATA_FILE = "data.json"
 
 
 class Stamp(BaseModel):
-    """A file: its bytes and time of change, which tell whether ``sha256`` must be computed anew."""
+    """A file: its bytes and time of change, which tell whether ``sha256`` must be computed anew.
+
+    ``values``: of a training mask, once it has been looked into.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int
     changed: int
     sha256: str
+    values: tuple[float, ...] | None = None
 
 
 class Files(BaseModel):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ORIGINS_FILE = "origins.json"
 _PACKAGES = ("nnunet-losses", "nnunetv2", "torch", "numpy")
-_OWN = ("batches", "cell", "prediction", "records", "scoring", "training")  # of this folder
+_OWN = ("batches", "cell", "prediction", "records", "reduced_plans", "scoring", "training")  # of this folder
 _ROOMS = ("compare", "export", "serve", "trainers")
 
 

@@ -305,9 +305,10 @@ def _cases(result: Result) -> _Read:
 
 
 def _least_present(labels: Sequence[str], read: Iterable[_Read]) -> str:
-    first = next(iter(read))
-    absent = {label: sum(not case[label].present for case in first.values()) for label in labels}
-    return max(reversed(labels), key=lambda label: absent[label])
+    """The label that most cases do not have, of those that any has."""
+    every = {key: case for cases in read for key, case in cases.items()}
+    present = {label: sum(case[label].present for case in every.values()) for label in labels}
+    return min(reversed(labels), key=lambda label: (not present[label], present[label]))
 
 
 def _outcome(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnunet_losses.trainers.files import write_atomically
 
-from .data_check import Files, differences, read_files, stamp_files, write_files
+from .absent_labels import absent_notes, check_any_label
+from .data_check import write_files
 from .folders import NnunetFolders
-from .preprocessing import Training, configuration, forget, preprocess
+from .inspection import begun_folds, inspect_files, is_judged, values_by_case
+from .made_of import check_description, check_made_of
+from .preprocessing import Training, configuration, preprocess
+from .recipe import LATE, check_recipe, write_recipe
 from .reduced_plans import Reduction, write_reduced_plans
 from .results import RESULT_FILE
 from .sets import (
@@ -22,20 +25,16 @@ from .sets import (
     ImageSet,
     Role,
     empty_references,
-    find_label_problem,
-    find_problem,
     image_cases,
     labelled_set,
     read_description,
     training_cases,
 )
-from .study import PREPARED_FILE, Settings, StudyError
+from .splits import PARTS, SPLITS, Splits, check_folds, check_number, make_splits
+from .study import PREPARED_FILE, Settings, StudyError, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-SPLITS = "splits_final.json"
-_FOLDS = 5
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Prepared(BaseModel):
         folders: of nnU-Net.
         plans: name of the plans that are trained.
         sets: of images to judge on.
+        notes: on the data, for whoever reads the figures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +63,7 @@ class Prepared(BaseModel):
     folders: NnunetFolders
     plans: str
     sets: tuple[ImageSet, ...]
+    notes: tuple[str, ...] = ()
 
     def sets_of(self, fold: int) -> Iterator[ImageSet]:
         """List the sets that networks of a fold are judged on."""
@@ -116,20 +117,30 @@ def prepare(source: Source, settings: Settings, folds: tuple[int, ...], output: 
     Raises:
         StudyError: for data that cannot be compared on; the message says what is missing.
     """
-    raw = source.folders.raw / source.dataset
+    raw, preprocessed = (
+        folder / source.dataset for folder in (source.folders.raw, source.folders.preprocessed)
+    )
     description = read_description(raw)
     data = Training(source.folders, description, training_cases(raw, description))
-    _check_number(data, folds, source.folders.preprocessed / source.dataset / SPLITS)
+    check_number(data.cases, folds, preprocessed, raw)
+    begun = begun_folds(output)
+    check_recipe(preprocessed, settings, begun, output)
     further = tuple(_further(source, description, output))
-    files = _checked_files(data, further, output)
-    preprocess(data, settings, output)
+    files = inspect_files(data, further, output)
+    values = values_by_case(data, files)
+    check_any_label(source.dataset, description, values)
+    identifier = preprocess(data, settings, output, files.training)
     write_files(output, files)  # not before: changed data is preprocessed again, also after a kill
-    preprocessed = source.folders.preprocessed / source.dataset
+    check_description(description, preprocessed)
+    doubt = check_made_of(preprocessed / identifier, data.cases, files.training)
+    splits = make_splits(preprocessed / SPLITS, data.cases)
+    check_recipe(preprocessed, settings, begun, output)  # again: a file that was missing is there now
+    recipe = write_recipe(preprocessed, settings, splits, output, begun=bool(begun))
     plans = _plans(preprocessed, settings)
-    splits = _splits(preprocessed, settings, plans)
     sets = (*_validation(splits, folds, data.cases), *further)
     _check_sets(sets, output)
-    prepared = Prepared(folders=source.folders, plans=plans, sets=sets)
+    notes = (doubt, LATE if recipe.late else "", *absent_notes(description, values, splits, folds))
+    prepared = Prepared(folders=source.folders, plans=plans, sets=sets, notes=tuple(filter(None, notes)))
     write_atomically(output / PREPARED_FILE, prepared.model_dump_json(indent=1) + "\n")
     return prepared
 
@@ -148,102 +159,6 @@ def read_prepared(output: Path) -> Prepared:
         ) from error
 
 
-def _check_number(data: Training, folds: tuple[int, ...], splits: Path) -> None:
-    """Before anything takes long: nnU-Net's own splits have five parts, the user's as many as they have."""
-    if splits.is_file() or (data.folders.raw / splits.parent.name / SPLITS).is_file():
-        return
-    if len(data.cases) < _FOLDS:
-        raise StudyError(
-            f"{len(data.cases)} training cases cannot be split in five as nnU-Net does; write {splits}"
-        )
-    if max(folds) >= _FOLDS:
-        raise StudyError(_no_fold(max(folds), _FOLDS))
-
-
-def _no_fold(fold: int, number: int) -> str:
-    return f"there is no fold {fold}: {SPLITS} has {number}, counted from 0"
-
-
-def _checked_files(data: Training, further: tuple[ImageSet, ...], output: Path) -> Files:
-    """Stamp all files; refuse those that are others than what cells have seen, and those of no use.
-
-    Raises:
-        StudyError: it names the files.
-    """
-    before = read_files(output)
-    cases = [case for images in further for case in images.cases]
-    now = stamp_files(_files(data.cases.values()), _files(cases), before)
-    if before is not None:
-        changed = differences(before.training, now.training)
-        if changed:
-            begun = any((output / "cells").glob("*/nnunet"))
-            _refuse_if(begun, "learnt from", changed, shared=_shared(data, output))
-            _check_listed(data.cases, output)
-            forget(output)
-        common = before.judging.keys() & now.judging
-        changed = differences(*({file: files.judging[file] for file in common} for files in (before, now)))
-        _refuse_if(changed and _is_judged(output), "were judged on", changed)
-    _check_new(data, cases, before, now)
-    known = before.judging if before else {}
-    return Files(training=now.training, judging={**known, **now.judging})  # a set may be left out once
-
-
-def _check_new(data: Training, cases: Iterable[Case], before: Files | None, now: Files) -> None:
-    """Look into files that no run before has seen; of training images nnU-Net itself will complain."""
-    known = {**before.training, **before.judging} if before else {}
-    stamps = {**now.training, **now.judging}
-    for case in data.cases.values():
-        if case.reference is not None and known.get(case.reference) != stamps[case.reference]:
-            _refuse_problem(find_label_problem(case, data.description), case)
-    for case in cases:
-        if any(known.get(file) != stamps[file] for file in _files([case])):
-            _refuse_problem(find_problem(case, data.description), case)
-
-
-def _files(cases: Iterable[Case]) -> Iterator[Path]:
-    for case in cases:
-        yield from (*case.images, *([case.reference] if case.reference else []))
-
-
-def _refuse_problem(problem: str | None, case: Case) -> None:
-    """Before anything is trained: else it would fail every cell, or none, and be learnt from."""
-    if problem:
-        raise StudyError(f"{case.images[0].parent}: {problem}")
-
-
-def _refuse_if(condition: object, verb: str, changed: list[str], shared: str = "") -> None:
-    if condition:
-        named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise StudyError(
-            f"the output folder's trainings {verb} other data ({named}); restore it, or take another "
-            f"folder{shared}"
-        )
-
-
-def _shared(data: Training, output: Path) -> str:
-    """What to do about preprocessed data that another output folder would use, too."""
-    if data.folders == NnunetFolders.inside(output):
-        return ""
-    return f", and move the data set away from {data.folders.preprocessed}: it was made of the old data"
-
-
-def _check_listed(cases: Mapping[str, Case], output: Path) -> None:
-    """Splits that were made here for other cases would leave new ones out, and look for old ones."""
-    for file in NnunetFolders.inside(output).preprocessed.glob(f"*/{SPLITS}"):
-        listed = {name for split in _read_splits(file) for part in ("train", "val") for name in split[part]}
-        if listed != set(cases):
-            differing = ", ".join(sorted(listed ^ set(cases))[:5])
-            raise StudyError(
-                f"{file} was made for other cases than there are now ({differing}); delete it, and it is "
-                "made anew, or write your own"
-            )
-
-
-def _is_judged(output: Path) -> bool:
-    """Whether any cell is done. What an unfinished one has predicted is checked by itself."""
-    return any((output / "cells").glob(f"*/{RESULT_FILE}"))
-
-
 def _check_sets(sets: tuple[ImageSet, ...], output: Path) -> None:
     """Refuse other images than those that cells of the same folder were judged on.
 
@@ -251,7 +166,7 @@ def _check_sets(sets: tuple[ImageSet, ...], output: Path) -> None:
         StudyError: with the set's role.
     """
     earlier = _earlier_sets(output)
-    if earlier is None or not _is_judged(output):
+    if earlier is None or not is_judged(output):
         return
     before, now = _images(earlier), _images(sets)
     common = {key for key in before.keys() | now.keys() if key[1] is None} | (before.keys() & now.keys())
@@ -306,38 +221,13 @@ def _plans(preprocessed: Path, settings: Settings) -> str:
     return name
 
 
-def _splits(preprocessed: Path, settings: Settings, plans: str) -> list[dict[str, list[str]]]:
-    """nnU-Net's splits, made now: trainings that begin together would all write the file."""
-    file = preprocessed / SPLITS
-    if not file.is_file():
-        from nnunetv2.utilities.crossval_split import generate_crossval_split  # noqa: PLC0415 - heavy
-
-        identifier = configuration(preprocessed / f"{plans}.json", settings.configuration)["data_identifier"]
-        names = sorted(path.stem for path in (preprocessed / identifier).glob("*.pkl"))
-        splits = generate_crossval_split(names, seed=12345, n_splits=_FOLDS)
-        plain = [{part: [str(name) for name in split[part]] for part in ("train", "val")} for split in splits]
-        write_atomically(file, json.dumps(plain, indent=4))
-    return _read_splits(file)
-
-
-def _read_splits(file: Path) -> list[dict[str, list[str]]]:
-    try:
-        found: list[dict[str, list[str]]] = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise StudyError(f"{file} is damaged ({error}); restore it, or delete it") from error
-    return found
-
-
-def _validation(
-    splits: list[dict[str, list[str]]], folds: tuple[int, ...], cases: Mapping[str, Case]
-) -> Iterator[ImageSet]:
+def _validation(splits: Splits, folds: tuple[int, ...], cases: Mapping[str, Case]) -> Iterator[ImageSet]:
+    check_folds(folds, splits)
     for fold in folds:
-        if fold >= len(splits):
-            raise StudyError(_no_fold(fold, len(splits)))
-        unknown = [name for part in ("train", "val") for name in splits[fold][part] if name not in cases]
+        unknown = [name for part in PARTS for name in splits[fold][part] if name not in cases]
         if unknown:
             raise StudyError(
-                f"{SPLITS} has {', '.join(unknown[:5])} in fold {fold}, which the raw data set lacks; "
+                f"{SPLITS} has {some(unknown)} in fold {fold}, which the raw data set lacks; "
                 "put the images back, or write other splits"
             )
         chosen = tuple(cases[name] for name in splits[fold]["val"])

@@ -17,6 +17,7 @@ from filelock import FileLock
 from nnunet_losses.trainers.files import write_atomically
 
 from .lifetime import end_with_parent
+from .made_of import write_made_of
 from .sets import find_problem
 from .study import StudyError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from .data_check import Stamp
     from .folders import NnunetFolders
     from .sets import Case
     from .study import Settings
@@ -42,13 +44,17 @@ class Training:
     cases: Mapping[str, Case]
 
 
-def preprocess(data: Training, settings: Settings, output: Path) -> None:
+def preprocess(data: Training, settings: Settings, output: Path, stamps: Mapping[Path, Stamp]) -> str:
     """Plan and preprocess unless all cases are there; plans that are there are kept.
 
     Args:
         data: to train on.
         settings: of the comparison.
         output: its folder, for the log.
+        stamps: of the files of ``data``.
+
+    Returns:
+        Name of the folder of the preprocessed data beside the plans.
 
     Raises:
         StudyError: it is not possible; the message says why.
@@ -56,17 +62,19 @@ def preprocess(data: Training, settings: Settings, output: Path) -> None:
     folders, cases = data.folders, len(data.cases)
     folder = folders.preprocessed / settings.dataset
     if _is_done(folder, settings, cases, output):
-        return
+        return _identifier(folder, settings)
     folders.preprocessed.mkdir(parents=True, exist_ok=True)
     with FileLock(folders.preprocessed / f".{settings.dataset}.lock"):  # another comparison may be at it
         if _is_done(folder, settings, cases, output):
-            return
+            return _identifier(folder, settings)
         _remove_damaged(folder)
         forget(output)
         code = _run(folders, settings, output)
         if code or not _is_complete(folder, settings, cases):
             raise StudyError(_why(data, settings.dataset, output / _LOG))
+        write_made_of(folder / _identifier(folder, settings), data.cases, stamps)
         write_atomically(output / _DONE, "")
+    return _identifier(folder, settings)
 
 
 def forget(output: Path) -> None:
@@ -81,12 +89,17 @@ def configuration(plans: Path, name: str) -> dict[str, Any]:
     Raises:
         StudyError: the plans have no such configuration.
     """
-    every = json.loads(plans.read_text("utf-8"))["configurations"]
+    return resolved(json.loads(plans.read_text("utf-8")), name, plans)
+
+
+def resolved(plans: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    """``configuration`` of plans that have been read; ``file`` is named where they have no such one."""
+    every = plans["configurations"]
     if name not in every:
-        raise StudyError(f"{plans} has no configuration {name!r}; it has {', '.join(every)}")
+        raise StudyError(f"{file} has no configuration {name!r}; it has {', '.join(every)}")
     own: dict[str, Any] = every[name]
     parent = own.get("inherits_from")
-    return {**configuration(plans, parent), **own} if parent else own
+    return {**resolved(plans, parent, file), **own} if parent else own
 
 
 def _is_done(folder: Path, settings: Settings, cases: int, output: Path) -> bool:
@@ -98,8 +111,11 @@ def _is_complete(folder: Path, settings: Settings, cases: int) -> bool:
     plans = folder / f"{settings.plans}.json"
     if not _is_json(plans):
         return False
-    identifier = configuration(plans, settings.configuration)["data_identifier"]
-    return len(list((folder / identifier).glob("*.pkl"))) >= cases
+    return len(list((folder / _identifier(folder, settings)).glob("*.pkl"))) >= cases
+
+
+def _identifier(folder: Path, settings: Settings) -> str:
+    return str(configuration(folder / f"{settings.plans}.json", settings.configuration)["data_identifier"])
 
 
 def _run(folders: NnunetFolders, settings: Settings, output: Path) -> int:

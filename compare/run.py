@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .origin import different_origins
-from .preparation import Source, find_source, prepare
+from .preparation import Source, find_source, prepare, read_prepared
 from .progress import live
 from .results import FAILURE_FILE, read_failure, read_result
 from .study import STUDY_FILE, Settings, Study, StudyError, loss_configuration, read_study
@@ -95,7 +95,7 @@ def report(output: Path) -> Path:
     study, note = read_study(output), output / NOTE_FILE
     words = [note.read_text("utf-8")] if note.is_file() else []
     done = [cell.folder(output) for cell in study.cells if read_result(cell.folder(output)) is not None]
-    words += filter(None, [different_origins(done)])
+    words += [*read_prepared(output).notes, *filter(None, [different_origins(done)])]
     return write_report(output, study, note=" ".join(words))
 
 
@@ -112,7 +112,9 @@ def _prepared_study(request: Request, output: Path, console: Console, *, elsewhe
         study = study.joined(read_study(output))
     source = Source(folders, name, request.test, request.negatives, request.ood)
     with console.status("preparing: plans, preprocessed data, splits"):
-        prepare(source, settings, study.folds, output)
+        prepared = prepare(source, settings, study.folds, output)
+    for words in prepared.notes:
+        console.print(f"[yellow]{escape(words)}[/]", soft_wrap=True)
     if request.note:
         (output / NOTE_FILE).write_text(request.note, "utf-8")
     study.write(output)

@@ -20,7 +20,9 @@ from nnunet_losses.serve.schema import Reader
 from .study import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
 
 _NEEDED = ("labels", "file_ending")
@@ -47,6 +49,11 @@ class Case(BaseModel):
     name: str
     images: tuple[Path, ...]
     reference: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.images, *([self.reference] if self.reference else []))
 
 
 class ImageSet(BaseModel):
@@ -97,32 +104,86 @@ def find_problem(case: Case, description: Mapping[str, Any]) -> str | None:
     reader, expected = reader_named(description), len(_channels(description))
     try:
         image = read_image(case.images, reader=reader_of(case.images[0], reader))
+        mask = None if case.reference is None else _read_mask(case.reference, description)
     except Refusal as refusal:
         return f"case {case.name} cannot be read: {refusal}"
-    wrong_labels = find_label_problem(case, description)
-    if wrong_labels:
-        return wrong_labels
-    found = len(image.data)
-    if found == expected:
+    if len(image.data) != expected:
+        found, names = (
+            ", ".join(file.name for file in case.images),
+            ", ".join(_channels(description).values()),
+        )
+        return (
+            f"case {case.name} has {len(image.data)} channels ({found}), but the data set has {expected} "
+            f"({names}); convert it, or leave it out"
+        )
+    if mask is None:
         return None
-    return (
-        f"case {case.name} has {found} channels ({', '.join(file.name for file in case.images)}), but the "
-        f"data set has {expected} ({', '.join(_channels(description).values())}); convert it, or leave it out"
+    return _shape_problem(case, image.data.shape, mask.shape) or find_label_problem(
+        case, _values(mask), description
     )
 
 
-def find_label_problem(case: Case, description: Mapping[str, Any]) -> str | None:
-    """Say which values a case's mask has that are no labels; None where there is none, or no mask."""
-    if case.reference is None:
-        return None
+def looks_right(case: Case, description: Mapping[str, Any]) -> bool:
+    """Whether the headers of the files promise what ``find_problem`` would check by reading all of them."""
+    found = [_header(file) for file in case.files]
+    channels = sum(channels for _, channels in found[: len(case.images)])
+    return len({size for size, _ in found}) == 1 and all(found[0]) and channels == len(_channels(description))
+
+
+def _header(file: Path) -> tuple[tuple[int, ...], int]:
+    """Size and channels of an image; nothing of both where it cannot be read in this way."""
+    import SimpleITK  # noqa: PLC0415 - light to import without it
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(file))
     try:
-        mask = read_image([case.reference], reader=reader_of(case.reference, reader_named(description))).data
-    except Refusal as refusal:
-        return f"case {case.name} cannot be read: {refusal}"
-    declared = [value for one in description["labels"].values() for value in np.atleast_1d(one).tolist()]
-    others = np.unique(mask[~np.isin(mask, [0, *declared])])
-    if not others.size:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return (), 0
+    return tuple(reader.GetSize()), int(reader.GetNumberOfComponents())
+
+
+def _shape_problem(case: Case, image: tuple[int, ...], mask: tuple[int, ...]) -> str | None:
+    if mask == (1, *image[1:]):
         return None
+    return (
+        f"the mask of case {case.name} has the shape {mask}, but its image {image} (channel, z, y, x); give "
+        "it one channel and the image's shape (resampled with nearest neighbours), or leave the case out"
+    )
+
+
+def mask_values(case: Case, description: Mapping[str, Any]) -> tuple[float, ...]:
+    """All values of a case's mask.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    assert case.reference is not None, "only cases with a mask are asked for"
+    try:
+        return _values(_read_mask(case.reference, description))
+    except Refusal as refusal:
+        raise StudyError(f"case {case.name} cannot be read: {refusal}") from refusal
+
+
+def _read_mask(file: Path, description: Mapping[str, Any]) -> NDArray[np.float32]:
+    return read_image([file], reader=reader_of(file, reader_named(description))).data
+
+
+def _values(mask: NDArray[np.float32]) -> tuple[float, ...]:
+    """As ``numpy.unique`` gives them, which sorts; few small numbers need only be counted."""
+    with np.errstate(invalid="ignore"):
+        small = mask.astype(np.uint8)
+    found = np.flatnonzero(np.bincount(small.ravel())) if (small == mask).all() else np.unique(mask)
+    return tuple(map(float, found))
+
+
+def find_label_problem(case: Case, values: Iterable[float], description: Mapping[str, Any]) -> str | None:
+    """Say which values of a case's mask are no labels; None where all are."""
+    declared = [value for one in description["labels"].values() for value in np.atleast_1d(one).tolist()]
+    others = [value for value in values if value not in {0, *declared}]
+    if not others:
+        return None
+    assert case.reference is not None, "it has values"
     return (
         f"the mask of case {case.name} has the values {', '.join(f'{value:g}' for value in others[:5])}, but "
         f"dataset.json declares {sorted({0, *declared})}; mend {case.reference.name}, or declare the labels"

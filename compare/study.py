@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nnunet_losses.registry import get_loss_spec, list_losses
 from nnunet_losses.trainers.files import write_atomically
 from nnunet_losses.trainers.names import PREFIX, Configuration, TrainerNameError, format_name, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STUDY_FILE = "study.json"
 PREPARED_FILE = "prepared.json"
@@ -187,6 +190,17 @@ def loss_configuration(loss: str) -> Configuration:
             f"{loss!r} names a variant or epochs, which all losses share: use --variant, --epochs"
         )
     return found
+
+
+def some(names: Sequence[str], between: str = ", ", *, most: int = 5) -> str:
+    """Name a few things, and say how many more there are.
+
+    Example:
+        >>> some(["a", "b"]), some(list("abcdefg"))
+        ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
 
 
 def trainer_name(loss: str, settings: Settings) -> str:

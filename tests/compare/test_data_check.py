@@ -10,10 +10,10 @@ from PIL import Image
 
 from nnunet_losses.compare.data_check import read_files, write_files
 from nnunet_losses.compare.folders import NnunetFolders
-from nnunet_losses.compare.preparation import _checked_files
+from nnunet_losses.compare.inspection import inspect_files, values_by_case
 from nnunet_losses.compare.preprocessing import Training
 from nnunet_losses.compare.results import RESULT_FILE
-from nnunet_losses.compare.sets import Case, ImageSet, Role
+from nnunet_losses.compare.sets import Case, ImageSet, Role, _values
 from nnunet_losses.compare.study import StudyError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Data:
     def check(self, *, strange: bool = True) -> None:
         sets = (ImageSet(role=Role.OOD, cases=(Case(name="o", images=(self.strange,)),)),)
         further = sets if strange else ()
-        write_files(self.output, _checked_files(self.training, further, self.output))
+        write_files(self.output, inspect_files(self.training, further, self.output))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_splits_of_other_cases_are_refused_when_the_data_changed(data: Data) -> 
 def test_preprocessed_data_that_others_use_is_named_with_the_refusal(data: Data) -> None:
     (data.cell / "nnunet").mkdir(parents=True)
     picture(data.trained, 2)
-    with pytest.raises(StudyError, match=r"take another folder, and move the data set away from "):
+    with pytest.raises(StudyError, match=r"take another folder and delete the preprocessed images of"):
         data.check()
 
 
@@ -127,6 +127,35 @@ def test_a_training_mask_with_values_that_are_no_labels_is_refused(data: Data, t
         data.check()
     picture(tmp_path / "a.png", 1)
     data.check()
+
+
+def test_a_training_case_that_nnunet_would_stretch_or_not_read_is_refused(data: Data, tmp_path: Path) -> None:
+    case = data.training.cases["a"].model_copy(update={"reference": picture(tmp_path / "a.png", 1)})
+    data.training = Training(data.training.folders, GRAY, {"a": case})
+    Image.fromarray(np.zeros((3, 6), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(StudyError, match=r"mask of case a has the shape \(1, 1, 3, 6\), .* \(1, 1, 4, 6\)"):
+        data.check()
+    picture(tmp_path / "a.png", 1)
+    picture(data.trained, 1, channels=3)
+    with pytest.raises(StudyError, match=r"case a has 3 channels"):
+        data.check()
+    data.trained.write_bytes(b"")
+    with pytest.raises(StudyError, match=r"case a cannot be read: .*a_0000.png is empty"):
+        data.check()
+
+
+def test_masks_are_looked_into_once(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = data.training.cases["a"].model_copy(update={"reference": picture(tmp_path / "a.png", 1)})
+    data.training = Training(data.training.folders, GRAY, {"a": case})
+    data.check()
+    monkeypatch.setattr("nnunet_losses.compare.inspection.mask_values", None)
+    files = inspect_files(data.training, (), data.output)
+    assert values_by_case(data.training, files) == {"a": {1.0}}
+
+
+@pytest.mark.parametrize("values", [[0, 1, 255], [0.0, 0.5], [-1.0, 2.0], [3, 70000]])
+def test_values_are_those_that_numpy_finds(values: list[float]) -> None:
+    assert _values(np.array([values, values], np.float32)) == tuple(values)
 
 
 def test_damaged_stamps_are_made_anew(data: Data) -> None:
