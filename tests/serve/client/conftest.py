@@ -10,7 +10,7 @@ from nnunet_losses.serve.client import Client
 
 from ..page import images
 from ..page.fake_service import FakeService
-from ..page.server import running
+from ..page.server import PATIENCE, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def url(service: FakeService) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[Client]:
-    with Client(url, patience=10) as client:
+    with Client(url, patience=PATIENCE, timeout=PATIENCE) as client:
         yield client
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def send(url: str, folder: Path, *arguments: Any) -> Any:
-    command = ["send", *map(str, arguments), "--server", url, "--output", str(folder), "--patience", "5"]
+    command = ["send", *map(str, arguments), "--server", url, "--output", str(folder)]
     return CliRunner().invoke(app, command)
 
 

@@ -10,7 +10,7 @@ from nnunet_losses.serve.dicomweb import Archive, Budget, Origins
 from nnunet_losses.serve.dicomweb.related import boundary_of, split_parts
 from nnunet_losses.serve.errors import Code, Refusal
 
-from .conftest import free_port
+from .conftest import PATIENCE, closed_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,10 @@ def test_the_checked_address_is_used() -> None:
 
 def test_no_address_and_no_answer(tmp_path: Path) -> None:
     assert code(lambda: origins().check(URL)) is Code.DICOMWEB_UNREACHABLE
-    url = f"http://127.0.0.1:{free_port()}/dicom-web"
-    archive = Archive(url, Origins((url,)), budget=Budget(seconds=2))
-    assert code(lambda: archive.fetch_series("1.2", "1.3", tmp_path)) is Code.DICOMWEB_UNREACHABLE
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}/dicom-web"
+        archive = Archive(url, Origins((url,)), budget=Budget(seconds=PATIENCE))
+        assert code(lambda: archive.fetch_series("1.2", "1.3", tmp_path)) is Code.DICOMWEB_UNREACHABLE
     assert code(lambda: archive.fetch_series("1.2/../..", "1.3", tmp_path)) is Code.DICOMWEB_REFUSED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -18,15 +19,18 @@ from nnunet_losses.serve.schema import Reader
 from ..dicom.series import UIDS, phantom, write_series
 from ..models import description
 from ..outputs.cases import answer
+from .conftest import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BUDGET = Budget(seconds=PATIENCE)
 
 
 def test_there_and_back(orthanc: str, tmp_path: Path) -> None:
     made = phantom()
     folder = write_series(tmp_path / "series", made.datasets())
-    archive = Archive(orthanc, Origins((orthanc,)))
+    archive = Archive(orthanc, Origins((orthanc,)), budget=BUDGET)
     archive.store(sorted(folder.iterdir()))
     fetched = tmp_path / "fetched"
     fetched.mkdir()
@@ -43,14 +47,15 @@ def test_there_and_back(orthanc: str, tmp_path: Path) -> None:
         params={"SeriesInstanceUID": seg.SeriesInstanceUID},
         headers={"Accept": "application/dicom+json"},
         trust_env=False,
+        timeout=PATIENCE,
     )
     assert len(found.json()) == 1
 
 
 def test_more_than_the_budget_is_not_taken(orthanc: str, tmp_path: Path) -> None:
     folder = write_series(tmp_path / "series", phantom().datasets())
-    Archive(orthanc, Origins((orthanc,))).store(sorted(folder.iterdir()))
-    small = Archive(orthanc, Origins((orthanc,)), budget=Budget(bytes_received=1000))
+    Archive(orthanc, Origins((orthanc,)), budget=BUDGET).store(sorted(folder.iterdir()))
+    small = Archive(orthanc, Origins((orthanc,)), budget=replace(BUDGET, bytes_received=1000))
     with pytest.raises(Refusal) as caught:
         small.fetch_series(UIDS["study"], UIDS["series"], tmp_path)
     assert caught.value.code is Code.INPUT_TOO_LARGE
@@ -58,7 +63,7 @@ def test_more_than_the_budget_is_not_taken(orthanc: str, tmp_path: Path) -> None
 
 
 def test_what_is_not_there_and_what_is_not_taken(orthanc: str, tmp_path: Path) -> None:
-    archive = Archive(orthanc, Origins((orthanc,)))
+    archive = Archive(orthanc, Origins((orthanc,)), budget=BUDGET)
     with pytest.raises(Refusal) as caught:
         archive.fetch_series("1.2.3", "1.2.4", tmp_path)
     assert caught.value.code is Code.DICOMWEB_NOT_FOUND

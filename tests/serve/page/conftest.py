@@ -13,7 +13,7 @@ from ...conftest import require
 from . import images
 from .driver import Driver
 from .fake_service import FakeService
-from .server import running
+from .server import PATIENCE, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CHROMIUM = (
     os.environ.get("NNUNET_LOSSES_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 )
+# drawing without a GPU on a busy machine is slow, which Chromium's watchdog takes for a hang, and ends
+PATIENT = ("--disable-gpu-watchdog",)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,9 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = engine.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *PATIENT], timeout=1000 * PATIENCE
+        )
         yield browser
         browser.close()
 

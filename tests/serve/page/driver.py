@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -11,13 +12,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from .server import PATIENCE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 # the first labels' colours
 ORANGE, SKY = np.array([230, 159, 0]), np.array([86, 180, 233])
 SEEN = 0.005  # share of the screen that a structure takes at least
+LIT = 0.05  # share of the screen that an image takes at least
 
 
 def share(pixels: np.ndarray, colour: np.ndarray) -> float:
@@ -44,7 +48,7 @@ class Driver:
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        page.set_default_timeout(60_000)  # a busy machine draws slowly, without a GPU
+        page.set_default_timeout(1000 * PATIENCE)  # a busy machine draws slowly, without a GPU
 
     @classmethod
     @contextmanager
@@ -94,3 +98,24 @@ class Driver:
     def pixels(self, selector: str = "#screen canvas") -> np.ndarray:
         """What is seen of an element: (height, width, 3)."""
         return np.asarray(Image.open(BytesIO(self.page.locator(selector).screenshot())).convert("RGB"))
+
+    def see(self, *colours: np.ndarray, without: Sequence[np.ndarray] = (), trace: float = 0.0) -> None:
+        """Wait until some colours are seen, and of others at most a trace, as a share of the screen."""
+        self._wait_for_pixels(
+            lambda seen: (
+                all(share(seen, colour) > SEEN for colour in colours)
+                and all(share(seen, colour) <= trace for colour in without)
+            )
+        )
+
+    def see_image(self) -> None:
+        """Wait until anything but the black background is seen."""
+        self._wait_for_pixels(lambda seen: bool(np.mean(seen.max(axis=-1) > 60) > LIT))
+
+    def _wait_for_pixels(self, condition: Callable[[np.ndarray], bool]) -> None:
+        """The viewer draws when the browser lets it."""
+        end = time.monotonic() + PATIENCE
+        while not condition(seen := self.pixels()):
+            shares = {"orange": share(seen, ORANGE), "sky": share(seen, SKY)}
+            assert time.monotonic() < end, f"what was wanted is not seen; shares of the screen: {shares}"
+            self.page.wait_for_timeout(50)

@@ -18,7 +18,7 @@ from nnunet_losses.serve.http.routes import page
 from nnunet_losses.serve.http.security.headers import SecurityHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 KEY = "a-secret-key"
 TILES = 6
@@ -83,6 +83,7 @@ class FakeService:
         default_factory=dict
     )  # kind -> name, media type, content
     tile_seconds: float = 0.005
+    starts_when: Callable[[], bool] = lambda: True  # as long as not, the job waits in the queue
     tiles_allowed: int = TILES  # the job waits behind this one until the test allows more
     has_events: bool = True
     events_per_answer: int | None = None  # after which the connection breaks off
@@ -140,6 +141,8 @@ class FakeService:
 
     async def _run(self, job: dict[str, Any]) -> None:
         await asyncio.sleep(self.tile_seconds)
+        while job["state"] != "cancelled" and not self.starts_when():  # noqa: ASYNC110 - asks the test
+            await asyncio.sleep(0.01)
         if job["state"] == "cancelled":
             return
         happened(job, "state", state="running", attempt=1, position=None)

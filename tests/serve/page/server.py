@@ -12,6 +12,8 @@ import uvicorn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATIENCE = 300  # seconds; a busy machine is slow, a broken server never gets there
+
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:
@@ -27,5 +29,5 @@ def running(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not stop"

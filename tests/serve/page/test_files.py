@@ -13,6 +13,7 @@ from nnunet_losses.serve.http.routes.page import page_files
 from nnunet_losses.serve.outputs.kinds import OutputKind
 
 from ...conftest import ROOT
+from .server import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ NIIVUE = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 
 @pytest.fixture
 def client(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         yield client
 
 
