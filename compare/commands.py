@@ -10,6 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nnunet_losses.ending import ExitCode, leave
+from nnunet_losses.interruption import INTERRUPTION
+
 from .many_values import ManyValues
 
 
@@ -117,10 +120,10 @@ def compare_command(
                           settings=settings, test=test, negatives=negatives, ood=ood, note=note)  # fmt: skip
         succeeded = compare(request, output, where)
     except (ValueError, OSError) as error:
-        _leave(f"nnunet-losses compare: {_message(error)}", 2)
+        _leave_at_once(f"Error: {_message(error)}", ExitCode.USAGE)
     except KeyboardInterrupt:
-        _leave("nnunet-losses compare: interrupted; the same command goes on where it was", 130)
-    raise typer.Exit(0 if succeeded else 1)
+        _leave_at_once("interrupted; the same command goes on where it was", INTERRUPTION.exit_code)
+    raise typer.Exit(ExitCode.DONE if succeeded else ExitCode.FAILED)
 
 
 compare_command.__dict__["command_class"] = ManyValues
@@ -137,8 +140,7 @@ def compare_cell_command(
     try:
         found = find_cell(output, cell)
     except ValueError as error:
-        typer.echo(f"nnunet-losses compare-cell: {_message(error)}", err=True)
-        raise typer.Exit(2) from None
+        leave(_message(error))
     sys.exit(run(output, found, workers=workers))
 
 
@@ -149,12 +151,11 @@ def compare_report_command(output: OutputFolder) -> None:
     try:
         page = report(output)
     except (ValueError, OSError) as error:
-        typer.echo(f"nnunet-losses compare-report: {_message(error)}", err=True)
-        raise typer.Exit(2) from None
+        leave(_message(error))
     typer.echo(f"wrote {page}")
 
 
-def _leave(message: str, status: int) -> NoReturn:
+def _leave_at_once(message: str, status: int) -> NoReturn:
     """End at once: running cells end with this process, and go on with the next one."""
     typer.echo(message, err=True)
     sys.stdout.flush()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from nnunet_losses.ending import ExitCode, leave
 from nnunet_losses.serve.commands import BackendName, BackendOption, PrecisionName
 
 if TYPE_CHECKING:
@@ -163,10 +164,10 @@ def export_command(
     """
     _require_extra()
     if bool(variant) != bool(calibration_images):
-        _stop("--variant and --calibration-images go together: a reduced precision is kept by proof.", 2)
+        leave("--variant and --calibration-images go together: a reduced precision is kept by proof.")
     from .bundle_writer import export_bundle
     from .console import steps
-    from .errors import ExportError, ExportRefused, GraphError
+    from .errors import ExportError
 
     try:
         with steps() as progress:
@@ -181,10 +182,8 @@ def export_command(
                 overwrite=overwrite,
                 progress=progress,
             )
-    except (ExportRefused, GraphError) as error:
-        _stop(str(error), 1)
     except ExportError as error:
-        _stop(str(error), 2)
+        leave(str(error), error.exit_code)
     typer.echo(written)
     for reduced in variant or ():
         _add_variant(written, reduced, calibration_images or [], calibration_labels, force=force)
@@ -214,7 +213,7 @@ def variant_command(
     """
     _require_extra(_NEEDED_BY_VARIANTS)
     if not calibration_images:
-        _stop("Name images with --calibration-images FOLDER: a reduced precision is kept by proof.", 2)
+        leave("Name images with --calibration-images FOLDER: a reduced precision is kept by proof.")
     _add_variant(bundle, precision, calibration_images, calibration_labels, force=force, threads=threads)
 
 
@@ -228,6 +227,7 @@ def _add_variant(
     threads: int | None = None,
 ) -> None:
     from nnunet_losses.serve.errors import Refusal
+    from nnunet_losses.serve.exit_codes import exit_code_of
 
     from .console import print_variant, steps
     from .errors import ExportError, VariantRefused
@@ -246,9 +246,11 @@ def _add_variant(
             )
     except VariantRefused as refused:
         print_variant(refused.variant)
-        _stop(str(refused), 1)
-    except (ExportError, Refusal) as error:
-        _stop(str(error), 2)
+        leave(str(refused), refused.exit_code)
+    except ExportError as error:
+        leave(str(error), error.exit_code)
+    except Refusal as refusal:
+        leave(str(refusal), exit_code_of(refusal))
     print_variant(made)
 
 
@@ -285,9 +287,10 @@ def verify_command(
     """
     _require_extra()
     from nnunet_losses.serve.errors import Refusal
+    from nnunet_losses.serve.exit_codes import exit_code_of
 
     from .console import case_progress, print_verification
-    from .errors import CheckpointMismatch, ExportError
+    from .errors import ExportError
     from .verify import verify_bundle
 
     model_folders, images = model_folders_and_images(paths)
@@ -306,14 +309,12 @@ def verify_command(
                 write=not no_write,
                 progress=progress,
             )
-    except CheckpointMismatch as error:
-        _stop(str(error), 1)
     except ExportError as error:
-        _stop(str(error), 2)
+        leave(str(error), error.exit_code)
     except Refusal as refusal:
-        _stop(str(refusal), 1 if refusal.code.value in _DAMAGED else 2)
+        leave(str(refusal), ExitCode.FAILED if refusal.code.value in _DAMAGED else exit_code_of(refusal))
     print_verification(verification)
-    raise typer.Exit(0 if verification.parity.passed else 1)
+    raise typer.Exit(ExitCode.DONE if verification.parity.passed else ExitCode.FAILED)
 
 
 def model_folders_and_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -322,7 +323,7 @@ def model_folders_and_images(paths: Sequence[Path]) -> tuple[list[Path], list[Pa
     while count < len(paths) and (paths[count] / "plans.json").is_file():
         count += 1
     if count == len(paths):
-        _stop("Name images after the model folders: folders or files such as CASE_0000.nii.gz.", 2)
+        leave("Name images after the model folders: folders or files such as CASE_0000.nii.gz.")
     return list(paths[:count]), list(paths[count:])
 
 
@@ -334,9 +335,4 @@ def _require_extra(needed: Sequence[str] = _NEEDED) -> None:
 
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
-        _stop(f"This needs {', '.join(missing)}. Install it with: {install_command('export', 'cpu')}", 2)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(code)
+        leave(f"This needs {', '.join(missing)}. Install it with: {install_command('export', 'cpu')}")

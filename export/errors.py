@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from nnunet_losses.ending import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
 
 
 class ExportError(Exception):
-    """The export or the proof cannot be done; the message says why and what to do."""
+    """The export or the proof cannot be done; the message says why and what to do.
+
+    Attributes:
+        exit_code: of a command that ends with it. What was named cannot be used, unless a subclass differs.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
 
 
 class ModelFolderError(ExportError):
@@ -22,9 +30,13 @@ class ModelFolderError(ExportError):
 class GraphError(ExportError):
     """The exported network is not what it must be: wrong operators, shapes or values."""
 
+    exit_code = ExitCode.FAILED
+
 
 class CheckpointMismatch(ExportError):  # noqa: N818 - says what it is
     """The model folder holds another checkpoint than the one that was exported."""
+
+    exit_code = ExitCode.FAILED
 
     def __init__(self, fold: str, path: Path, exported: str, found: str) -> None:
         super().__init__(
@@ -55,6 +67,8 @@ class ExportRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a 
         - It is a cascade. Export the full resolution model.
     """
 
+    exit_code = ExitCode.FAILED
+
     def __init__(self, reasons: list[Reason], *, folder: str | None = None) -> None:
         lines = "\n".join(f"- {reason}" for reason in reasons)
         which = "This model" if folder is None else f"The model {folder}"
@@ -68,6 +82,8 @@ class VariantRefused(ExportError):  # noqa: N818 - a refusal is an answer, not a
     Attributes:
         variant: what was measured.
     """
+
+    exit_code = ExitCode.FAILED
 
     def __init__(self, variant: Variant) -> None:
         reasons = "\n".join(f"- {failure}" for failure in variant.evidence.failures)

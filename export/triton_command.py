@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the signature
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from nnunet_losses.ending import leave
 
 
 def triton_command(
@@ -21,21 +23,19 @@ def triton_command(
 
 
 def write_repository(bundle: Path, folder: Path) -> None:
-    """Write the repository and print its models; ends the command with 2 on errors."""
+    """Write the repository and print its models; on errors the command ends."""
     from nnunet_losses.serve.bundle import Bundle  # noqa: PLC0415 - commands import their room lazily
     from nnunet_losses.serve.errors import Refusal  # noqa: PLC0415
+    from nnunet_losses.serve.exit_codes import exit_code_of  # noqa: PLC0415
 
     from .errors import ExportError  # noqa: PLC0415
     from .triton import write_triton  # noqa: PLC0415
 
     try:
         models = write_triton(Bundle.load(bundle), folder)
-    except (ExportError, Refusal) as error:
-        _stop(str(error))
+    except ExportError as error:
+        leave(str(error), error.exit_code)
+    except Refusal as refusal:
+        leave(str(refusal), exit_code_of(refusal))
     for model in models:
         typer.echo(model)
-
-
-def _stop(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from .examples import EXAMPLES
+from .interruption import INTERRUPTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,8 @@ COMMANDS: Mapping[str, str] = {
     "serve": "nnunet_losses.serve.http.commands:serve_command",
     "keys": "nnunet_losses.serve.http.security.commands:keys_app",
 }
+# the server drains; a training goes on from its last checkpoint, whenever and however it was ended
+WITH_THEIR_OWN_END = {"serve", "compare-cell"}
 
 
 class LazyGroup(TyperGroup):
@@ -83,14 +86,23 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature is typ
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Losses for nnU-Net as trainers, export that proves itself, and predictions without PyTorch."""
+    if ctx.invoked_subcommand in WITH_THEIR_OWN_END:
+        INTERRUPTION.let_go()
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. A signal ends a command as Ctrl-C does, and its exit code says which one."""
+    INTERRUPTION.listen()
+    try:
+        app()
+    except (KeyboardInterrupt, SystemExit):
+        if INTERRUPTION.received is None:
+            raise
+        raise SystemExit(INTERRUPTION.exit_code) from None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from nnunet_losses.ending import ExitCode
+
 from .answer import Answer, Outcome
 from .errors import Refusal
 from .formats import Case, Incomplete, write_text
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from .course import Course
     from .policies import Policies
     from .predictor import Predictor
-
-ANSWERED, FAILED, REJECTED = 0, 1, 3  # exit codes; 2 is a wrong command line
-STOPPED = 130  # by Ctrl-C, as shells have it
 
 
 class Stopped(Exception):  # noqa: N818 - somebody's wish, no error
@@ -59,11 +58,11 @@ class Result:
     kept: bool = False
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """Exit code of a run with this case alone."""
         if self.written is None:
-            return FAILED
-        return REJECTED if self.written.answer.outcome is Outcome.REJECTED else ANSWERED
+            return ExitCode.FAILED
+        return ExitCode.REJECTED if self.written.answer.outcome is Outcome.REJECTED else ExitCode.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Names of files and outcome, for machines."""
@@ -244,7 +243,7 @@ def _same_wishes(answer: Answer, policies: Policies) -> bool:
     return (answer.policy.ood, answer.policy.empty) == (policies.ood, policies.empty)
 
 
-def exit_code(results: Sequence[Result]) -> int:
+def exit_code(results: Sequence[Result]) -> ExitCode:
     """0 where all cases were answered, 1 where one was not, else 3 where one was rejected."""
     codes = {result.exit_code for result in results}
-    return FAILED if FAILED in codes else max(codes, default=ANSWERED)
+    return ExitCode.FAILED if ExitCode.FAILED in codes else max(codes, default=ExitCode.DONE)

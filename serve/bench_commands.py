@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnunet_losses.ending import ExitCode
+
 from .commands import AsJson, BackendName, BundlePath, PrecisionName, found_cases, stop
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def bench_command(
         print_json(report.as_json())
     else:
         print_report(report)
-    raise typer.Exit(1 if any(summary.failure for summary in report.summaries) else 0)
+    failed = any(summary.failure for summary in report.summaries)
+    raise typer.Exit(ExitCode.FAILED if failed else ExitCode.DONE)
 
 
 def _contenders(
@@ -96,6 +99,11 @@ def _contenders(
 ) -> list[Contender]:
     from .bench import own_contender, stock_contender
 
+    if against is not None and not (against / "plans.json").is_file():
+        raise ValueError(
+            f"--against {against} holds no plans.json. Name what nnUNetv2_train wrote: the folder with "
+            "plans.json and fold_0."
+        )
     device, cores, overlap = setting
     extra = () if overlap else ("--no-overlap",)
     contenders = [

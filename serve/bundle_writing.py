@@ -62,9 +62,15 @@ def put_in_place(content: Path, target: Path, scratch: Path) -> None:
         write_zip(content, scratch / "archive.zip")
         (scratch / "archive.zip").replace(target)
         return
-    if target.exists():
-        target.rename(scratch / "replaced")
-    content.rename(target)
+    replaced = scratch / "replaced"
+    try:
+        if target.exists():
+            target.rename(replaced)
+        content.rename(target)
+    except BaseException:  # Ctrl-C between the two would leave none, as the scratch folder is removed
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)
+        raise
 
 
 def link_or_copy(source: str, target: str) -> None:

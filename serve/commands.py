@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from nnunet_losses.ending import ExitCode
+
 from .policies import EmptyPolicy, EmptySeg, OodPolicy
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def predict_command(
 
     Exit code 1: some could not be read, or an engine failed; CASE.problem.json says why.
 
-    Exit code 2: the command line is wrong.
+    Exit code 2: the command line is wrong, or names no bundle.
 
     Exit code 3: some images are not what the model was made for, or --ood or --empty rejected them; the
     answer says why.
@@ -187,7 +189,7 @@ def _orientation(code: str | None) -> str | None:
 def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:
     """Print what a bundle is: labels, channels, preprocessing, folds, parity, variants, files, provenance.
 
-    Exits with 1 where its files are not the ones that were exported.
+    Exits with 1 where its files are not the ones that were exported, with 2 where it is no bundle.
     """
     from .errors import Refusal
     from .inspection import Inspection, print_inspection
@@ -197,7 +199,7 @@ def inspect_command(bundle: BundlePath, *, as_json: AsJson = False) -> None:
     except Refusal as refusal:
         stop(refusal, as_json=as_json)
     print_inspection(inspection, as_json=as_json)
-    raise typer.Exit(0 if inspection.damage is None else 1)
+    raise typer.Exit(ExitCode.DONE if inspection.damage is None else ExitCode.FAILED)
 
 
 def found_cases(inputs: list[Path], description: ModelDescription) -> list[Case | Incomplete]:
@@ -245,8 +247,9 @@ def _check_output(
 
 
 def stop(refusal: Refusal, *, as_json: bool) -> NoReturn:
-    """Print a refusal, and end with 1; for commands that read bundles."""
+    """Print a refusal, and end; for commands that read bundles."""
     from .console import print_refusal
+    from .exit_codes import exit_code_of
 
     print_refusal(refusal, as_json=as_json)
-    raise typer.Exit(1)
+    raise typer.Exit(exit_code_of(refusal))

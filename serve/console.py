@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .batch import STOPPED, Stopped, exit_code
+from nnunet_losses.ending import ExitCode
+
+from .batch import Stopped, exit_code
 from .problems import problem_of
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def report_stopped(stopped: Stopped, *, as_json: bool) -> int:
     Console(stderr=True).print(
         "Stopped. What the output folder holds is whole; run with --no-overwrite to go on."
     )
-    return STOPPED
+    return ExitCode.INTERRUPTED
 
 
 def print_json(content: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from nnunet_losses.ending import ExitCode, leave
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -41,7 +43,7 @@ def list_command(
         listing.print_table(rows)
     if not rows:
         typer.echo(f"No loss matches {pattern!r}; without a filter all are listed.", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def describe_command(
@@ -53,8 +55,7 @@ def describe_command(
     try:
         spec = find(loss)
     except ValueError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        leave(str(error))
     print_loss(spec)
 
 
@@ -81,8 +82,7 @@ def enable_command() -> None:
     try:
         paths = enable()
     except CannotEnableError as error:
-        typer.echo(f"Not enabled. {error}", err=True)
-        raise typer.Exit(1) from None
+        leave(f"Not enabled. {error}", ExitCode.FAILED)
     for path in paths:
         typer.echo(f"wrote {path}")
     typer.echo('nnUNetv2_train -tr nnUNetTrainerDiceTopK works now. Undo: "nnunet-losses disable".')
@@ -95,8 +95,7 @@ def disable_command() -> None:
     try:
         paths = disable()
     except CannotEnableError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        leave(str(error), ExitCode.FAILED)
     for path in paths:
         typer.echo(f"removed {path}")
     if not paths:
@@ -121,4 +120,4 @@ def doctor_command(
         typer.echo(json.dumps({"broken": broken, "findings": records}, indent=2))
     else:
         print_findings(findings)
-    raise typer.Exit(int(broken))
+    raise typer.Exit(ExitCode.FAILED if broken else ExitCode.DONE)

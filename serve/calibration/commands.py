@@ -96,8 +96,8 @@ def calibrate_command(
     Each fold's own validation cases are ranked (--splits), or cases of a folder (--held-out). The calibration
     is stored in the bundle, with figures in its model card.
 
-    An interrupted run goes on where it stopped. Exit code 1: bundle or cases cannot be read, or an engine
-    failed. Exit code 2: the command line, or the cases, do not allow a calibration.
+    An interrupted run goes on where it stopped. Exit code 1: the bundle is damaged, or an engine failed.
+    Exit code 2: the command line, the bundle or the cases do not allow a calibration.
     """
     from nnunet_losses.serve.errors import Refusal
     from nnunet_losses.serve.safety.calibration import Levels

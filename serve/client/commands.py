@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnunet_losses.ending import ExitCode, leave
+
 if TYPE_CHECKING:
     from .cases import Case
     from .records import Model
@@ -86,8 +88,7 @@ def send_command(
             raise
         from nnunet_losses.extras import install_command
 
-        typer.echo(f"Error: sending needs httpx. Install it with: {install_command('client')}", err=True)
-        raise typer.Exit(2) from error
+        leave(f"sending needs httpx. Install it with: {install_command('client')}")
     from .console import asking, report, send_with_progress
     from .errors import ServiceError
     from .sending import Sending
@@ -102,8 +103,7 @@ def send_command(
             with asking(server):
                 models = client.models()
         except ServiceError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from error
+            leave(str(error), ExitCode.FAILED)
         chosen = _choose(models, model)
         if archive and study and series:
             cases = [_series(archive, study, series, chosen)]

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from nnunet_losses.ending import ExitCode
+
 from .sending import exit_code
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from .records import Job
     from .sending import Sending, Sent
 
-STOPPED = 130  # by Ctrl-C, as shells have it
 _STYLES = {
     "segmented": "green",
     "empty": "cyan",
@@ -58,7 +59,7 @@ def send_with_progress(sending: Sending, cases: Sequence[Case]) -> list[Sent]:
                 progress.advance(all_cases)
         except KeyboardInterrupt:
             console.print("Stopped. Jobs that were sent go on; repeat the command to fetch their results.")
-            raise typer.Exit(STOPPED) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
     return sent
 
 

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnunet_losses.ending import ExitCode
+
 from .errors import NotFound, Rejected, ServiceError
 
 if TYPE_CHECKING:
@@ -181,14 +183,14 @@ def problem_of(error: ServiceError) -> dict[str, Any]:
     return {"code": error.code, "detail": error.detail, "remedy": error.remedy, "request": error.request_id}
 
 
-def exit_code(sent: Sequence[Sent]) -> int:
+def exit_code(sent: Sequence[Sent]) -> ExitCode:
     """0 where all cases were answered, 1 where one was not, else 3 where one was rejected; as ``predict``.
 
     An answer that was to be stored in an archive, and was not, counts as none.
     """
     if any(one.error is not None or (one.push and one.push.state == "failed") for one in sent):
-        return 1
-    return 3 if any(one.outcome == "rejected" for one in sent) else 0
+        return ExitCode.FAILED
+    return ExitCode.REJECTED if any(one.outcome == "rejected" for one in sent) else ExitCode.DONE
 
 
 def _failure(job: Job) -> ServiceError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from nnunet_losses.ending import leave
 from nnunet_losses.serve.commands import ENGINE_HELP, PRECISION_HELP, BackendName, PrecisionName
 from nnunet_losses.serve.policies import EmptyPolicy, OodPolicy
 
@@ -79,7 +80,7 @@ def serve_command(
             raise
         from nnunet_losses.extras import install_command
 
-        _stop(f"The service needs {error.name}. Install it with: {install_command('serve')}")
+        leave(f"The service needs {error.name}. Install it with: {install_command('serve')}")
     options = {
         "bundles": bundles,
         "host": host,
@@ -100,7 +101,7 @@ def serve_command(
     try:
         serve({name: value for name, value in options.items() if value is not None}, on_ray=ray)
     except Unservable as error:
-        _stop(str(error))
+        leave(str(error))
 
 
 def _addresses(texts: list[str]) -> dict[str, str]:
@@ -111,8 +112,3 @@ def _addresses(texts: list[str]) -> dict[str, str]:
             raise typer.BadParameter("--dicomweb is not of the form NAME=URL, or names an archive twice.")
         found[name] = url
     return found
-
-
-def _stop(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)

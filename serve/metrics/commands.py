@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from nnunet_losses.ending import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -232,7 +234,7 @@ def _refuse(problems: Sequence[Problem], *, as_json: bool) -> NoReturn:
     else:
         _list(problems)
         Console(stderr=True).print("Nothing was evaluated; --allow-missing evaluates the other cases.")
-    raise typer.Exit(1)
+    raise typer.Exit(ExitCode.FAILED)
 
 
 def _list(problems: Sequence[Problem]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnunet_losses.ending import ExitCode
 from nnunet_losses.serve.commands import (
     AsJson,
     BackendName,
@@ -21,8 +22,6 @@ from nnunet_losses.serve.commands import (
 
 if TYPE_CHECKING:
     from .run import StressTest
-
-STOPPED = 130
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def stress_command(
     Noise, blur, ghosts, cropped fields of view, flips, wrong spacings and units, swapped channels, blanks and
     more, most in three strengths. Writes report.html (one file, with pictures), stress.csv and stress.json.
 
-    Exit code 0: tried. 1: no image could be read, or the networks do not run. 2: the command line is wrong.
-    130: stopped by Ctrl-C; the report holds what was tried.
+    Exit code 0: tried. 1: the networks do not run. 2: the command line is wrong, or names no bundle or no
+    image that can be read. 130: stopped by Ctrl-C; the report holds what was tried.
     """
     from nnunet_losses.serve.errors import Refusal
 
@@ -133,4 +132,4 @@ def _run(test: StressTest, report: Path, *, as_json: bool) -> int:
         stop(test.unreadable[0][1], as_json=as_json)
     page = test.write(report)
     print_result(test, page, as_json=as_json)
-    return STOPPED if stopped else 0
+    return ExitCode.INTERRUPTED if stopped else ExitCode.DONE

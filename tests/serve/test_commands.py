@@ -198,7 +198,7 @@ def test_an_output_folder_that_cannot_be(volume_bundle: Bundle, tmp_path: Path) 
 def test_what_is_no_bundle(tmp_path: Path, command: str, as_json: bool) -> None:
     rest = ["-o", tmp_path / "out", image(tmp_path, "a.nii.gz")] if command == "predict" else []
     result = run(command, tmp_path, *rest, *(["--json"] if as_json else []))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     if as_json:
         assert json.loads(result.stdout)["problem"]["code"] == "bundle.unreadable"
     else:
@@ -208,7 +208,7 @@ def test_what_is_no_bundle(tmp_path: Path, command: str, as_json: bool) -> None:
 def test_an_empty_folder(volume_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     result = predict(volume_bundle, tmp_path / "in", "-o", tmp_path / "out")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "input.missing" in result.stderr
 
 

@@ -55,6 +55,6 @@ def test_trainers_are_found_too(name: str) -> None:
 )
 def test_wrong_names_get_a_hint(name: str, hint: str) -> None:
     result = CliRunner().invoke(app, ["describe", name])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert hint in result.output
     assert "Traceback" not in result.output

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnunet_losses.ending import leave
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -53,8 +55,8 @@ def create_command(
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     try:
         token, record = create_key(name, scopes, expires=expires)
-    except ValidationError as error:
-        raise _stop(f"{name!r} cannot be a key's name. Use 1 to 64 letters, digits and . _ -") from error
+    except ValidationError:
+        leave(f"{name!r} cannot be a key's name. Use 1 to 64 letters, digits and . _ -")
     with _reporting(), changing(file) as keys:
         keys.append(record)
     typer.echo(token)
@@ -84,7 +86,7 @@ def revoke_command(
         with changing(file) as keys:
             known = [key.id for key in keys]
             if key_id not in known:
-                raise _stop(f"the file has no key {key_id!r}. It has: {', '.join(known) or 'none'}")
+                leave(f"the file has no key {key_id!r}. It has: {', '.join(known) or 'none'}")
             index = known.index(key_id)
             keys[index] = keys[index].model_copy(
                 update={"revoked": keys[index].revoked or datetime.now(UTC).replace(microsecond=0)}
@@ -107,9 +109,4 @@ def _reporting() -> Iterator[None]:
     try:
         yield
     except KeysUnusable as error:
-        raise _stop(str(error)) from error
-
-
-def _stop(message: str) -> typer.Exit:
-    typer.echo(f"Error: {message}", err=True)
-    return typer.Exit(2)
+        leave(str(error))
