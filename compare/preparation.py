@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnunet_losses.trainers.files import write_atomically
 
-from .absent_labels import absent_notes, check_any_label
 from .data_check import write_files
 from .folders import NnunetFolders
 from .inspection import begun_folds, inspect_files, is_judged, values_by_case
+from .labels_check import absent_notes, check_any_label, check_declared
 from .made_of import check_description, check_made_of
 from .preprocessing import Training, configuration, preprocess
 from .recipe import LATE, check_recipe, write_recipe
@@ -104,6 +104,8 @@ def _linked(folder: Path, output: Path) -> tuple[NnunetFolders, str]:
     name = folder.name if named else f"Dataset001_{re.sub(r'[^A-Za-z0-9]', '', folder.name) or 'Data'}"
     folders.raw.mkdir(parents=True, exist_ok=True)
     link = folders.raw / name
+    if link.is_symlink() and link.resolve() != folder and not folders.preprocessed.exists():
+        link.unlink()  # of a command that was refused before anything was made of its data
     if link.is_symlink() and link.resolve() != folder:
         raise StudyError(f"{output} holds a comparison on {link.resolve()}; take another folder for {folder}")
     if not link.exists():
@@ -121,6 +123,7 @@ def prepare(source: Source, settings: Settings, folds: tuple[int, ...], output: 
         folder / source.dataset for folder in (source.folders.raw, source.folders.preprocessed)
     )
     description = read_description(raw)
+    check_declared(raw / "dataset.json", description)
     data = Training(source.folders, description, training_cases(raw, description))
     check_number(data.cases, folds, preprocessed, raw)
     begun = begun_folds(output)

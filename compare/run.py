@@ -74,7 +74,7 @@ def _told(output: Path, study: Study, console: Console) -> bool:
     """Write the report, if there is anything to report, and name the cells without a result."""
     failed = [cell for cell in study.cells if read_result(cell.folder(output)) is None]
     if len(failed) < len(study.cells):
-        console.print(f"report: {report(output)}", soft_wrap=True)
+        console.print(f"report: {escape(str(report(output)))}", soft_wrap=True)
     for cell in failed:
         failure = read_failure(cell.folder(output))
         reason = escape(failure.reason) if failure else f"it left no reason; see {cell.folder(output)}"

@@ -233,7 +233,10 @@ def image_cases(images: Path, description: Mapping[str, Any], references: Path |
 def _case(name: str, images: list[Path], references: Path | None, ending: str) -> Case:
     reference = None if references is None else references / f"{name}{ending}"
     if reference is not None and not reference.is_file():
-        raise StudyError(f"{images[0].name} has no reference: {reference} is missing")
+        raise StudyError(
+            f"{images[0].name} has no reference: {reference} is missing; put it there, an empty mask where "
+            "nothing is to be found, or take the image away"
+        )
     return Case(name=name, images=tuple(images), reference=reference and reference.resolve())
 
 

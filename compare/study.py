@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -181,7 +182,9 @@ def loss_configuration(loss: str) -> Configuration:
     try:
         found = parse(PREFIX + loss.removeprefix(PREFIX))
     except TrainerNameError as error:
-        remedy = (
+        meant = " or ".join(difflib.get_close_matches(loss.lower(), list_losses(), n=3))
+        remedy = f"did you mean {meant}? " if meant else ""
+        remedy += (
             "nnunet-losses list shows all; parameters are written as in a trainer's name: Dice_smooth1em7"
         )
         raise StudyError(f"the loss {loss!r} is unknown ({error}); {remedy}") from error

@@ -89,6 +89,11 @@ def test_unknown_losses_are_refused(loss: str) -> None:
         loss_configuration(loss)
 
 
+def test_a_loss_that_was_misspelt_is_guessed() -> None:
+    with pytest.raises(StudyError, match=r"'Dize_CE' is unknown .* did you mean dice_ce or "):
+        loss_configuration("Dize_CE")
+
+
 def test_a_damaged_or_missing_study_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"holds no study.json"):
         read_study(tmp_path)
@@ -104,6 +109,16 @@ def test_two_data_sets_do_not_share_a_folder(tmp_path: Path) -> None:
     folders, name = find_source(str(tmp_path / "a"), tmp_path / "out")
     assert (name, (folders.raw / name).resolve()) == ("Dataset001_a", (tmp_path / "a").resolve())
     assert find_source(str(tmp_path / "a"), tmp_path / "out") == (folders, name)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "a").rename(tmp_path / "c" / "a")
+    assert find_source(str(tmp_path / "c" / "a"), tmp_path / "out") == (folders, name), (
+        "nothing was made of it"
+    )
+    folders.preprocessed.mkdir()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "dataset.json").touch()
+    with pytest.raises(StudyError, match=r"holds a comparison on .*c/a; take another folder for .*/a"):
+        find_source(str(tmp_path / "a"), tmp_path / "out")
 
 
 def test_cells_judged_on_other_images_are_not_mixed(tmp_path: Path) -> None:

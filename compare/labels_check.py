@@ -1,4 +1,4 @@
-"""Labels that no training mask has: nothing can be learnt of them."""
+"""Labels that nnU-Net cannot train, and those that no training mask has: nothing can be learnt of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,39 @@ from .study import StudyError, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
     from .splits import Splits
 
 Values = frozenset[float]
+
+
+def check_declared(file: Path, description: Mapping[str, Any]) -> None:
+    """Refuse labels that nnU-Net would fail at, some of them not before it trains.
+
+    Args:
+        file: ``dataset.json``, which is named.
+        description: its content.
+
+    Raises:
+        StudyError: they are not whole numbers from 0 without gaps, or regions without their order.
+    """
+    try:
+        labels = LabelSet.of_dataset(description)
+    except ValueError as error:
+        raise StudyError(f"{file}: {error}") from error
+    declared = sorted(labels.known)
+    if "background" not in description["labels"] or declared != list(range(len(declared))):
+        raise StudyError(
+            f"{file} declares the labels {dict(description['labels'])}; nnU-Net needs 'background' = 0, and "
+            "whole numbers from 1 without a gap. Number the labels anew, in the masks, too"
+        )
+    order = description.get("regions_class_order")
+    if labels.by_region and len(order or ()) != len(labels.labels):
+        raise StudyError(
+            f"{file} declares {len(labels.labels)} regions, but its regions_class_order is {order}; write "
+            "the value that each region's voxels get, in the order in which they paint over each other"
+        )
 
 
 def check_any_label(name: str, description: Mapping[str, Any], values: Mapping[str, Values]) -> None:
