@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nnunet_losses.serve.workers.supervisor import Supervisor
 
-PATIENCE = 60  # seconds; a loaded machine is slow, a broken service never gets there
+PATIENCE = 300  # seconds; a loaded machine is slow, a broken service never gets there
 FINAL = {"succeeded", "failed", "cancelled"}
 
 
