@@ -274,7 +274,10 @@ def collect(output: Path, study: Study, label: str | None = None) -> Comparison:
         reasons = "; ".join(sorted(set(failures.values()))) or "none has ended"
         raise ValueError(f"no cell of {output} has a result ({reasons})")
     read = {cell: _cases(result) for cell, result in results.items()}
-    labels = tuple(next(iter(next(iter(read.values())).values())))
+    judged = [labels for cases in read.values() for labels in cases.values()]
+    if not judged:
+        raise ValueError(f"no cell of {output} was judged on a case with a reference; give --test")
+    labels = tuple(judged[0])
     chosen = label or _least_present(labels, read.values())
     if chosen not in labels:
         raise ValueError(f"there is no label {chosen!r}; there are {', '.join(labels)}")

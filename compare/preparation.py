@@ -30,7 +30,7 @@ from .sets import (
     read_description,
     training_cases,
 )
-from .splits import PARTS, SPLITS, Splits, check_folds, check_number, make_splits
+from .splits import PARTS, SPLITS, Splits, check_folds, check_number, make_splits, overlap_notes
 from .study import PREPARED_FILE, Settings, StudyError, some
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def prepare(source: Source, settings: Settings, folds: tuple[int, ...], output: 
     plans = _plans(preprocessed, settings)
     sets = (*_validation(splits, folds, data.cases), *further)
     _check_sets(sets, output)
-    notes = (doubt, LATE if recipe.late else "", *absent_notes(description, values, splits, folds))
+    notes = (doubt, LATE if recipe.late else "", *absent_notes(description, values, splits, folds),
+             *overlap_notes(splits, folds))  # fmt: skip
     prepared = Prepared(folders=source.folders, plans=plans, sets=sets, notes=tuple(filter(None, notes)))
     write_atomically(output / PREPARED_FILE, prepared.model_dump_json(indent=1) + "\n")
     return prepared
@@ -232,6 +233,11 @@ def _validation(splits: Splits, folds: tuple[int, ...], cases: Mapping[str, Case
             raise StudyError(
                 f"{SPLITS} has {some(unknown)} in fold {fold}, which the raw data set lacks; "
                 "put the images back, or write other splits"
+            )
+        empty = [part for part in PARTS if not splits[fold][part]]
+        if empty:
+            raise StudyError(
+                f"fold {fold} of {SPLITS} has no case in {' and '.join(empty)}; write some, or leave it out"
             )
         chosen = tuple(cases[name] for name in splits[fold]["val"])
         yield ImageSet(role=Role.VALIDATION, cases=chosen, fold=fold)

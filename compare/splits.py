@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from nnunet_losses.trainers.files import write_atomically
 
-from .study import StudyError
+from .study import StudyError, some
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 SPLITS = "splits_final.json"
@@ -47,6 +47,22 @@ def check_folds(folds: Iterable[int], splits: Splits) -> None:
     for fold in folds:
         if fold >= len(splits):
             raise StudyError(f"there is no fold {fold}: {SPLITS} has {len(splits)}, counted from 0")
+
+
+def overlap_notes(splits: Splits, folds: Iterable[int]) -> Iterator[str]:
+    """Say which folds are judged on what they were trained on.
+
+    Example:
+        >>> [note[:41] for note in overlap_notes([{"train": ["a", "b"], "val": ["b"]}], [0])]
+        ['Fold 0 trains on cases that it validates ']
+    """
+    for fold in folds:
+        both = sorted(set(splits[fold]["train"]) & set(splits[fold]["val"]))
+        if both:
+            yield (
+                f"Fold {fold} trains on cases that it validates on ({some(both)}): its validation "
+                f"figures and presence threshold are too good. Write other splits in {SPLITS}."
+            )
 
 
 def make_splits(file: Path, names: Iterable[str]) -> Splits:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nnunet_losses.compare.folders import NnunetFolders
 from nnunet_losses.compare.prediction import drop_probabilities, predict_set
-from nnunet_losses.compare.preparation import Prepared, _check_sets, find_source
+from nnunet_losses.compare.preparation import Prepared, _check_sets, _validation, find_source
 from nnunet_losses.compare.sets import (
     Case,
     ImageSet,
@@ -178,6 +178,21 @@ def test_images_need_names_and_references(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "images" / "a_0000.png")
     with pytest.raises(StudyError, match=r"has no reference"):
         labelled_set(tmp_path, PNG)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"train": ["a"], "val": []}, r"fold 0 of splits_final.json has no case in val; write some"),
+        ({"train": ["a", "gone"], "val": ["a"]}, r"has gone in fold 0, which the raw data set lacks"),
+    ],
+)
+def test_folds_that_cannot_be_judged_are_refused(split: dict[str, list[str]], words: str) -> None:
+    case = Case(name="a", images=())
+    (accepted,) = _validation([{"train": ["a"], "val": ["a"]}], (0,), {"a": case})
+    assert (accepted.fold, accepted.cases) == (0, (case,))
+    with pytest.raises(StudyError, match=words):
+        list(_validation([split], (0,), {"a": case}))
 
 
 def test_empty_references_lie_on_the_images_grid(tmp_path: Path) -> None:
