@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from nnunet_losses.serve.errors import Code, Refusal
@@ -20,13 +19,14 @@ from .budget import Budget
 from .messages import Question, image_of, receive, refusal_of, send
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nnunet_losses.serve.image import Image
     from nnunet_losses.serve.schema import Reader
 
 MOST_IDLE = 2
+EXIT_SECONDS = 10.0  # between the end of a process's answers and its exit
 MOST_USES = 500  # files after which a process is replaced, so that no leak of a decoder adds up
 REMEDY = "Export the image again, or convert it to NIfTI, and send that file."
 # Keys and passwords in the service's environment are none of a decoder's business.
@@ -112,25 +112,41 @@ class _Child:
             )
         self._channel = ours
         self._uses = 0
+        self._is_late = False
         self.usable = True
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> Image:
         """Send a question and wait for the answer; after a fault, this process is not usable any more."""
         self._uses += 1
-        usable, self.usable = self._uses < MOST_USES, False
-        watchdog = threading.Timer(seconds, self._process.kill)
-        watchdog.start()
-        began = time.monotonic()
+        self.usable = False
         try:
-            send(self._channel, request)
-            message, descriptors = receive(self._channel)
+            with self._watched(seconds):
+                send(self._channel, request)
+                message, descriptors = receive(self._channel)
         except (EOFError, OSError, ValueError) as error:
-            raise self._fault(late=time.monotonic() - began >= seconds) from error
+            raise self._fault() from error
+        image = self._understood(message, descriptors)
+        self.usable = self._may_go_on
+        return image
+
+    @contextmanager
+    def _watched(self, seconds: float) -> Iterator[None]:
+        """Kill the process if it is not done after so many seconds; afterwards it is known whether it was."""
+        watchdog = threading.Timer(seconds, self._end_late)
+        watchdog.start()
+        try:
+            yield
         finally:
             watchdog.cancel()
-        image = self._understood(message, descriptors)
-        self.usable = usable
-        return image
+            watchdog.join()
+
+    def _end_late(self) -> None:
+        self._is_late = True
+        self._process.kill()
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self._uses < MOST_USES and not self._is_late
 
     def _understood(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> Image:
         try:
@@ -145,14 +161,14 @@ class _Child:
                 os.close(descriptor)
         if refusal is None:
             raise _refusal(fault or Code.INPUT_DECODER_FAILED)
-        self.usable = self._uses < MOST_USES
+        self.usable = self._may_go_on
         raise refusal
 
-    def _fault(self, *, late: bool = False) -> Refusal:
+    def _fault(self) -> Refusal:
         """Find out how the process ended."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
-        if late or self._process.returncode in (-signal.SIGXCPU, -signal.SIGALRM):
+            self._process.wait(EXIT_SECONDS)
+        if self._is_late or self._process.returncode in (-signal.SIGXCPU, -signal.SIGALRM):
             return _refusal(Code.INPUT_DECODER_TIMEOUT)
         return _refusal(Code.INPUT_DECODER_FAILED, ended=self._process.returncode)
 

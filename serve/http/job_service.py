@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.to_thread import run_sync
 
@@ -28,7 +28,7 @@ from .observability.tracing import TRACE
 from .problems import ServiceCode, ServiceProblem, stopping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
 
     from nnunet_losses.serve.jobs.artifacts import Staging
     from nnunet_losses.serve.jobs.drift import DriftState
@@ -82,7 +82,8 @@ class JobService:
                 keeper.cancel()
                 self._is_draining = True
                 await run_sync(lambda: self._predictors.stop(grace=0))
-                await asyncio.gather(*self._dropping, return_exceptions=True)
+                while self._dropping:
+                    await asyncio.gather(*self._dropping, return_exceptions=True)
                 self._changes.close()
                 self.ground.close()
 
@@ -280,20 +281,27 @@ class JobService:
                 await listener.wait(seconds)
 
     async def drop(self, job: Job) -> None:
-        """Delete a job with its files: nobody will ask for it. One that runs is cancelled first."""
+        """Delete a job with its files: nobody will ask for it. One that runs is cancelled first.
+
+        The end of the service waits for it, even if who called is cancelled meanwhile.
+        """
+        await self._in_order(self._drop(job))
+
+    def _in_order(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+        return task
+
+    async def _drop(self, job: Job) -> None:
         try:
             job = await self._again(job)
             if job.state.is_final:
                 await run_sync(self._delete, job)
             else:
-                self._drop_later(await self.cancel(job))
+                self._in_order(self._drop_finished(await self.cancel(job)))
         except JobRefusal as refusal:  # the retention deletes it
             log_event("job.kept", level=logging.WARNING, job=job.id, code=refusal.code.value)
-
-    def _drop_later(self, job: Job) -> None:
-        task = asyncio.create_task(self._drop_finished(job))
-        self._dropping.add(task)
-        task.add_done_callback(self._dropping.discard)
 
     async def _drop_finished(self, job: Job) -> None:
         with suppress(JobRefusal):  # the retention deletes it

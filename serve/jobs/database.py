@@ -86,7 +86,9 @@ class Database:
         patience = f"{int(self._patience * 1000)}ms"
         given = url.query.get("options", "")  # of the operator: a search_path, for example
         options = f"-c lock_timeout={patience} -c idle_in_transaction_session_timeout=60s {given}"
-        arguments = {"options": options, "connect_timeout": max(2, int(self._patience))}
+        arguments: dict[str, Any] = {"options": options}
+        if "connect_timeout" not in url.query:
+            arguments["connect_timeout"] = max(2, int(self._patience))
         return create_engine(url, connect_args=arguments, pool_pre_ping=True)
 
     @contextmanager

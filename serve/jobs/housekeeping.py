@@ -66,8 +66,9 @@ class Housekeeper:
         """
         recovered = LeaseDesk(self._database, self._limits).recover()
         with self._database.writing() as connection:
+            done_with = _input_folders(connection, finished=True)  # before their jobs are forgotten
             purged = purge_finished(connection, limits=self._limits, now=self._database.now(connection))
-        removed = self._sweep_artifacts() + self._sweep_inputs()
+        removed = self._sweep_artifacts() + self._sweep_inputs(done_with)
         return Cleaning(recovered=len(recovered), purged=purged, removed=removed)
 
     def _sweep_artifacts(self) -> int:
@@ -78,10 +79,10 @@ class Housekeeper:
         self._artifacts.remove(stray)
         return len(stray)
 
-    def _sweep_inputs(self) -> int:
+    def _sweep_inputs(self, done_with: frozenset[str]) -> int:
         stray = self._inputs.tokens(changed_before=self._file_clock() - _UNCLAIMED_SECONDS)
         with self._database.reading() as connection:
-            finished = _input_folders(connection, finished=True)
+            finished = _input_folders(connection, finished=True) | done_with
             stray = (stray | (self._inputs.tokens() & finished)) - _input_folders(connection, finished=False)
         self._inputs.remove(stray)
         return len(stray)

@@ -43,6 +43,8 @@ class Channel:
         """Give messages as they come, until the other side closes or dies."""
         try:
             for line in self._lines:
+                if not line.endswith(b"\n"):  # the other side died in the middle of it
+                    return
                 yield json.loads(line)
         except OSError:
             return

@@ -92,8 +92,9 @@ class ChildProcess:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a command, if there is somebody to hear it."""
-        if self._channel is not None:
-            self._channel.send(message)
+        channel = self._channel  # read once: it is forgotten as soon as the process has ended
+        if channel is not None:
+            channel.send(message)
 
     def ask(self, message: dict[str, Any]) -> Ticket:
         """Send a command that is answered; the answer is what went wrong, if anything did."""

@@ -95,7 +95,9 @@ class Supervisor:
     def reload(self, key: str) -> None:
         """Open and test the bundle beside the old one in every worker; then all change, or none."""
         with self._reloading:
-            label = next(model.label for model in self.models() if model.key == key)
+            label = next((model.label for model in self.models() if model.key == key), None)
+            if label is None:  # nobody has it open at this moment
+                raise _being_started()
             bundle = next(bundle for bundle in self._plans[0].bundles if bundle.label == label)
             path = bundle.origin.resolve()
             try:

@@ -128,6 +128,22 @@ def test_inputs_go_with_the_end_of_their_job(
     assert inputs.tokens() == {waiting}
 
 
+def test_inputs_go_with_a_job_that_is_forgotten_before_the_next_round(
+    keeper: Housekeeper,
+    queue: JobQueue,
+    desk: LeaseDesk,
+    store: FolderStore,
+    inputs: FolderStore,
+    clock: FakeClock,
+) -> None:
+    """A retention that is shorter than the pause between two rounds keeps nothing longer."""
+    submit(queue, input_folder=upload(inputs))
+    run_one(desk, store)
+    clock.advance(LIMITS.retention_seconds + 1)
+    assert keeper.run() == Cleaning(recovered=0, purged=1, removed=2)
+    assert inputs.tokens() == store.tokens() == frozenset()
+
+
 def test_input_of_two_jobs_stays_until_both_ended(
     keeper: Housekeeper, queue: JobQueue, inputs: FolderStore
 ) -> None:
