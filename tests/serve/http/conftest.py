@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ...models import ModelFolderSpec, write_model_folder
-from .fakes import FakeEngine, Service, serving, wait_for
+from .fakes import PATIENCE, FakeEngine, Service, serving, wait_for
 from .real import Server, started, write_image
 
 if TYPE_CHECKING:
@@ -40,5 +40,5 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with started(bundle, folder) as (process, url):
         running = Server(process, url, folder, folder / "image.nii.gz")
         with running.client:
-            wait_for(lambda: running.client.get("/v2/health/ready").status_code == 200, seconds=60)
+            wait_for(lambda: running.client.get("/v2/health/ready").status_code == 200, seconds=2 * PATIENCE)
             yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.workers.reports import ModelReport
 
 MASK = bytes(range(256)) * 5  # any bytes, line ends and dashes among them
+PATIENCE = 300.0  # seconds; a busy machine is slow, a broken service never gets there
+HELD = 5 * PATIENCE  # for which a gate stays shut that no test opens
+WAIT = {"Prefer": f"wait={PATIENCE:.0f}"}  # for jobs that end by themselves
 
 
 def description(
@@ -156,7 +160,7 @@ class Service:
         self.folder = folder
         self.engines = engines
         self.server = server
-        self.client = httpx.Client(base_url=url, timeout=20)
+        self.client = httpx.Client(base_url=url, timeout=2 * PATIENCE)
 
     @property
     def jobs(self) -> JobService:
@@ -186,8 +190,8 @@ class Service:
         return list(self.folder.glob("*/*/*/*"))
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Return when the condition holds; fail after some seconds."""
+def wait_for(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+    """Return when the condition holds; fail after some seconds. It must be one that stays, once it holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true"
@@ -200,11 +204,14 @@ def serving(
     folder: Path,
     ready: bool = True,
     workers: int = 1,
+    graceful: int | None = None,
+    fetch_seconds: float | None = None,
     **settings: Any,
 ) -> Iterator[Service]:
     """Run the application under uvicorn in a thread, on a free port of the loopback interface.
 
-    Engines are given as such, or as functions that open them, by label.
+    Engines are given as such, or as functions that open them, by label. ``graceful``: see ``running``;
+    ``fetch_seconds`` of archives is else the settings'.
     """
     folder.mkdir(parents=True, exist_ok=True)
     openers: dict[str, Any] = {}
@@ -212,10 +219,12 @@ def serving(
         known = engine if isinstance(engine, dict) else {f"label-{index}": lambda engine=engine: engine}
         openers.update(known)
     known_settings = Settings(temporary_folder=folder, **settings)
-    archives = Archives(archive_list(known_settings), pauses=(0.01, 0.01))
+    bounds = {"pause": PATIENCE} | ({} if fetch_seconds is None else {"fetch_seconds": fetch_seconds})
+    listed = archive_list(known_settings).model_copy(update=bounds)
+    archives = Archives(listed, pauses=(0.01, 0.01))
     predictors = Threads(openers, workers=workers, archives=archives)
     app = create_app(known_settings, predictors=predictors)
-    with running(app) as (url, server):
+    with running(app, graceful=graceful) as (url, server):
         service = Service(
             url, folder, [engine for engine in engines if isinstance(engine, FakeEngine)], server
         )
@@ -226,9 +235,15 @@ def serving(
 
 
 @contextmanager
-def running(app: Any) -> Iterator[tuple[str, uvicorn.Server]]:
-    """Run an application under uvicorn in a thread."""
-    options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 2}
+def running(app: Any, *, graceful: int | None = None) -> Iterator[tuple[str, uvicorn.Server]]:
+    """Run an application under uvicorn in a thread.
+
+    Args:
+        app: of ASGI.
+        graceful: seconds for requests in flight when the server stops; None: as many as they need.
+    """
+    options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": graceful}
+    options["timeout_keep_alive"] = 3600  # else a connection may be closed while a request is on its way
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -236,10 +251,21 @@ def running(app: Any) -> Iterator[tuple[str, uvicorn.Server]]:
         wait_for(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}", server
+    except BaseException:
+        server.config.timeout_graceful_shutdown = 1  # the test has failed: nobody will open its gates
+        raise
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port where nobody listens, and that nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 @dataclass(frozen=True)

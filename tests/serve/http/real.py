@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...conftest import ROOT
+from .fakes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,8 @@ class Server:
         self.url = url
         self.folder = folder
         self.image = image
-        self.client = httpx.Client(base_url=url, timeout=60)
+        alone = httpx.Limits(max_keepalive_connections=0)  # the server closes idle ones when it likes
+        self.client = httpx.Client(base_url=url, timeout=2 * PATIENCE, limits=alone)
 
     def workers(self) -> list[Path]:
         """Folders of /proc of the server's worker processes."""
@@ -93,4 +95,7 @@ def started(bundle: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str],
             yield process, address.group()
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            try:
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nnunet_losses.serve.answer import Empty, EmptyMeaning, EmptyReason, Outcome
+from nnunet_losses.serve.http.archive_settings import archive_list
 from nnunet_losses.serve.http.security.caller import Scope
 from nnunet_losses.serve.http.security.key_store import changing
 from nnunet_losses.serve.http.security.keys import create_key
+from nnunet_losses.serve.http.settings import Settings
 from nnunet_losses.serve.logs import JsonFormatter
 
-from ..dicomweb.conftest import free_port
 from ..dicomweb.fake import FakeArchive, fake_archive
-from .fakes import FakeEngine, Service, description, problem, serving, wait_for
+from .fakes import WAIT, FakeEngine, Service, closed_port, description, problem, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,15 +42,17 @@ def archive() -> Iterator[FakeArchive]:
 def service(archive: FakeArchive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two models, of two channels and of one; three archives, one of them gone."""
     folder = tmp_path_factory.mktemp("archives")
-    with serving(
-        FakeEngine(),
-        FakeEngine(description(name="liver", channels=("CT",))),
-        folder=folder,
-        dicomweb={"pacs": archive.url, "gone": f"http://127.0.0.1:{free_port()}/dicom-web"},
-        dicomweb_credentials={"pacs": {"user": "reader", "password": SECRET}},
-        max_body_bytes=3000,
-        upload_timeout=5,
-    ) as running:
+    with (
+        closed_port() as nobody,
+        serving(
+            FakeEngine(),
+            FakeEngine(description(name="liver", channels=("CT",))),
+            folder=folder,
+            dicomweb={"pacs": archive.url, "gone": f"http://127.0.0.1:{nobody}/dicom-web"},
+            dicomweb_credentials={"pacs": {"user": "reader", "password": SECRET}},
+            max_body_bytes=3000,
+        ) as running,
+    ):
         yield running
 
 
@@ -70,7 +73,7 @@ def source(**changes: Any) -> dict[str, Any]:
 
 def post(service: Service, where: str = "/v1/jobs", **body: Any) -> httpx.Response:
     body = {"source": source(), "model": "brain", **body}
-    return service.client.post(where, json=body, headers={"Prefer": "wait=20"})
+    return service.client.post(where, json=body, headers=WAIT)
 
 
 def ended(service: Service, **body: Any) -> dict[str, Any]:
@@ -104,11 +107,11 @@ def test_one_channel_needs_no_name(service: Service) -> None:
 
 
 def test_the_call_that_waits_takes_a_source_too(service: Service) -> None:
-    kept = len(service.leftovers())
+    kept = set(service.leftovers())
     response = post(service, "/v1/segment", push="pacs")
     assert response.headers["content-type"].startswith("multipart/mixed")
     assert b'"state": "stored"' in response.content
-    wait_for(lambda: len(service.leftovers()) == kept)
+    wait_for(lambda: set(service.leftovers()) <= kept)
 
 
 def test_options_reach_the_engine_as_text(service: Service) -> None:
@@ -189,7 +192,7 @@ def test_bodies_that_are_no_request(service: Service) -> None:
 
 
 def test_the_same_request_is_one_job(service: Service) -> None:
-    headers = {"Idempotency-Key": "once", "Prefer": "wait=20"}
+    headers = {"Idempotency-Key": "once", **WAIT}
     body = {"source": source(), "model": "brain"}
     first, second = (service.client.post("/v1/jobs", json=body, headers=headers).json() for _ in range(2))
     assert first["id"] == second["id"]
@@ -220,9 +223,7 @@ def test_archives_that_do_not_deliver(
 
 
 def test_nobody_there(service: Service) -> None:
-    began = time.monotonic()
     assert ended(service, source=source(archive="gone"))["problem"]["code"] == "dicomweb.unreachable"
-    assert time.monotonic() - began < 5
 
 
 def test_an_archive_that_comes_back(service: Service, archive: FakeArchive) -> None:
@@ -251,11 +252,15 @@ def drip(handler: Any) -> int | None:
         time.sleep(0.05)
 
 
-def test_a_series_takes_no_longer_than_an_upload(service: Service, archive: FakeArchive) -> None:
+def test_a_series_takes_no_longer_than_an_upload(archive: FakeArchive, tmp_path: Path) -> None:
+    """However often another byte of it comes."""
     archive.before = drip
-    began = time.monotonic()
-    assert ended(service)["problem"]["code"] == "dicomweb.unreachable"
-    assert 5 <= time.monotonic() - began < 15
+    assert archive_list(Settings(dicomweb={"pacs": archive.url}, upload_timeout=7)).fetch_seconds == 7
+    listed = {"pacs": archive.url}
+    with serving(FakeEngine(), folder=tmp_path, dicomweb=listed, fetch_seconds=1) as hurried:
+        late = ended(hurried)["problem"]
+    assert late["code"] == "dicomweb.unreachable"
+    assert "was not complete after" in late["detail"]
 
 
 def test_a_fetch_is_cancelled(service: Service, archive: FakeArchive) -> None:
@@ -263,9 +268,9 @@ def test_a_fetch_is_cancelled(service: Service, archive: FakeArchive) -> None:
     job = service.client.post("/v1/jobs", json={"source": source(), "model": "brain"}).json()
     where = f"/v1/jobs/{job['id']}"
     wait_for(lambda: bool(archive.requests))
-    assert service.client.get(where).json()["progress"]["stage"] == "fetch"
-    assert service.client.delete(where).status_code in {200, 202}
-    wait_for(lambda: service.client.get(where).json()["state"] == "cancelled", seconds=4)
+    wait_for(lambda: (service.client.get(where).json()["progress"] or {}).get("stage") == "fetch")
+    assert service.client.delete(where).status_code == 202
+    wait_for(lambda: service.client.get(where).json()["state"] == "cancelled")
 
 
 def test_objects_are_stored(service: Service, archive: FakeArchive) -> None:

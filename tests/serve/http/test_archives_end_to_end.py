@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from ..dicom.reading_back import read_rtstruct, read_seg
 from ..dicom.series import CANARY, ORIENTATIONS, UIDS, phantom, write_series
 from ..dicomweb import conftest as dicomweb
 from ..dicomweb.fake import FakeArchive, fake_archive
-from .fakes import wait_for
+from .fakes import PATIENCE, closed_port, wait_for
 from .real import COMMAND, Server
 
 if TYPE_CHECKING:
@@ -34,20 +35,19 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-PATIENCE = 90
 orthanc = dicomweb.orthanc  # the fixture
 PASSWORD = "a-password-that-nobody-may-see"
 
 
 @contextmanager
 def command(
-    bundle: Path, folder: Path, archives: Mapping[str, str], port: int
+    bundle: Path, folder: Path, archives: Mapping[str, str]
 ) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
     """``nnunet-losses serve`` with archives, ready; its data outlive it."""
     listed = [part for name, url in archives.items() for part in ("--dicomweb", f"{name}={url}")]
     options = [
         "--port",
-        str(port),
+        "0",
         "--threads",
         "1",
         "--backend",
@@ -60,15 +60,18 @@ def command(
         (folder / "log.jsonl").open("a") as log,
         subprocess.Popen(
             [sys.executable, "-c", COMMAND, "serve", str(bundle), *options, *listed],
-            stdout=log, stderr=log, text=True, cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT,
             env=os.environ | {"NNUNET_LOSSES_DICOMWEB_CREDENTIALS": secret},
         ) as process,
     ):  # fmt: skip
-        url = f"http://127.0.0.1:{port}"
+        assert process.stdout is not None
         try:
-            server = Server(process, url, folder, folder / "none")
+            line = process.stdout.readline()
+            url = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert url is not None, (line, (folder / "log.jsonl").read_text())
+            server = Server(process, url.group(), folder, folder / "none")
             with server.client:
-                wait_for(lambda: is_ready(server), seconds=PATIENCE)
+                wait_for(lambda: is_ready(server), seconds=2 * PATIENCE)
                 yield server, process
         finally:
             process.kill()
@@ -76,10 +79,7 @@ def command(
 
 def is_ready(server: Server) -> bool:
     assert server.process.poll() is None, (server.folder / "log.jsonl").read_text()
-    try:
-        return server.client.get("/v2/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+    return server.client.get("/v2/health/ready").status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,7 @@ def found_by_search(archive: str, modality: str) -> dict[str, Any]:
         params={"Modality": modality},
         headers={"Accept": "application/dicom+json"},
         trust_env=False,
+        timeout=PATIENCE,
     )
     (entry,) = response.json()
     return entry  # type: ignore[no-any-return]
@@ -123,10 +124,12 @@ def test_from_orthanc_and_back(
 ) -> None:
     archive = Archive(orthanc, Origins((orthanc,)))
     archive.store(sorted(write_series(tmp_path / "series", datasets).iterdir()))
-    gone = f"http://127.0.0.1:{dicomweb.free_port()}/dicom-web"
-    archives = {"pacs": orthanc, "gone": gone}
     with (
-        command(bundle, tmp_path, archives, dicomweb.free_port()) as (server, _),
+        closed_port() as nobody,
+        command(bundle, tmp_path, {"pacs": orthanc, "gone": f"http://127.0.0.1:{nobody}/dicom-web"}) as (
+            server,
+            _,
+        ),
         Client(server.url) as client,
     ):
         assert client.archives() == ("pacs", "gone")
@@ -168,9 +171,8 @@ def test_a_fetch_survives_deaths(
 
     slow.requests.clear()
     slow.before = stall
-    port = dicomweb.free_port()
-    running = command(bundle, tmp_path, {"pacs": slow.url}, port)
-    again = command(bundle, tmp_path, {"pacs": slow.url}, port)
+    running = command(bundle, tmp_path, {"pacs": slow.url})
+    again = command(bundle, tmp_path, {"pacs": slow.url})
     try:
         with running as (server, process), Client(server.url) as client:
             job = client.submit(wish("pacs"))

@@ -18,7 +18,7 @@ from nnunet_losses.serve.formats import Case
 from nnunet_losses.serve.predictor import Predictor
 
 from ...conftest import require
-from .fakes import parse, problem, wait_for
+from .fakes import PATIENCE, parse, problem, wait_for
 from .real import started
 
 if TYPE_CHECKING:
@@ -140,15 +140,19 @@ def test_nothing_is_left_behind_and_the_log_is_json(server: Server) -> None:
     before = uploaded(server)  # of jobs of other tests, until the housekeeper comes by
     server.segment(server.image.read_bytes(), "JaneDoe.nii.gz")
     assert uploaded(server) <= before
+    wait_for(lambda: {"model.ready", "request"} <= {event["event"] for event in logged(server)})
+    assert "JaneDoe" not in (server.folder / "log.jsonl").read_text()
+
+
+def logged(server: Server) -> list[dict[str, Any]]:
+    """The log's lines, but for one that is just being written."""
     log = (server.folder / "log.jsonl").read_text()
-    events = [json.loads(line) for line in log.splitlines()]
-    assert {"model.ready", "request"} <= {event["event"] for event in events}
-    assert "JaneDoe" not in log
+    return [json.loads(line) for line in log[: log.rfind("\n") + 1].splitlines()]
 
 
 def test_ctrl_c_ends_it_in_order(bundle: Path, tmp_path: Path) -> None:
     with started(bundle, tmp_path) as (process, url):
-        wait_for(lambda: httpx.get(f"{url}/v2/health/live").status_code == 200, seconds=30)
+        assert httpx.get(f"{url}/v2/health/live", timeout=PATIENCE).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert "Traceback" not in (tmp_path / "log.jsonl").read_text()

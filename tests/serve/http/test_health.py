@@ -8,7 +8,7 @@ import pytest
 
 from nnunet_losses.serve.errors import Code, Refusal
 
-from .fakes import FakeEngine, Service, description, problem, serving, wait_for
+from .fakes import HELD, PATIENCE, FakeEngine, Service, description, problem, serving, wait_for
 
 FAILED_TEST = Refusal(Code.BUNDLE_SELF_TEST_FAILED, "Logits differ by 0.3.", remedy="Export the model again.")
 
@@ -55,7 +55,7 @@ def test_models_are_described(service: Service) -> None:
 
 def test_it_is_live_at_once_and_ready_after_the_self_test(tmp_path) -> None:
     passed = threading.Event()
-    with serving(FakeEngine(test=lambda: passed.wait(20)), folder=tmp_path, ready=False) as service:
+    with serving(FakeEngine(test=lambda: passed.wait(HELD)), folder=tmp_path, ready=False) as service:
         try:
             wait_for(lambda: service.client.get("/v1/models").json()["models"][0]["state"] == "testing")
             assert service.client.get("/v2/health/live").status_code == 200
@@ -77,7 +77,7 @@ def test_while_loading_a_name_may_still_come(tmp_path) -> None:
     opened = threading.Event()
 
     def opener() -> FakeEngine:
-        opened.wait(20)
+        opened.wait(HELD)
         return FakeEngine()
 
     with serving({"folder": opener}, folder=tmp_path, ready=False) as service:
@@ -129,12 +129,16 @@ def test_two_bundles_of_one_name_are_not_mixed_up(tmp_path) -> None:
 
 
 def test_stopping_while_a_model_loads_ends(tmp_path) -> None:
-    entered = threading.Event()
+    entered, left = threading.Event(), threading.Event()
 
     def opener() -> FakeEngine:
         entered.set()
-        threading.Event().wait(0.3)
+        left.wait(HELD)
+        wait_for(lambda: service.server.should_exit)
         return FakeEngine()
 
-    with serving({"slow": opener}, folder=tmp_path, ready=False):
-        assert entered.wait(10)
+    with serving({"slow": opener}, folder=tmp_path, ready=False) as service:
+        try:
+            assert entered.wait(PATIENCE)
+        finally:
+            left.set()

@@ -14,7 +14,7 @@ from nnunet_losses.serve.http.security.caller import Scope
 from nnunet_losses.serve.http.security.key_store import changing
 from nnunet_losses.serve.http.security.keys import create_key
 
-from .fakes import MASK, FakeEngine, Service, problem, serving, wait_for
+from .fakes import HELD, MASK, PATIENCE, WAIT, FakeEngine, Service, problem, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import httpx
 
 IMAGE = {"T1": b"first", "FLAIR": b"second"}
-WAIT = {"Prefer": "wait=20"}
 
 
 def post(service: Service, *, files: dict[str, bytes] = IMAGE, **headers: str) -> httpx.Response:
@@ -137,7 +136,7 @@ def test_events_that_never_were_are_refused(service: Service, last: str, code: s
 def test_events_of_a_running_job_resume_and_end(tmp_path: Path, gate: Gate) -> None:
     with serving(FakeEngine(act=gate), folder=tmp_path) as service:
         job = post(service).json()
-        assert gate.running.wait(20)
+        assert gate.running.wait(PATIENCE)
         with service.client.stream("GET", job["links"]["events"]) as response:
             assert response.headers["cache-control"] == "no-store"
             seen = [line for line, _ in zip(response.iter_lines(), range(8), strict=False)]
@@ -211,7 +210,7 @@ def test_who_has_a_file_is_not_sent_it(service: Service) -> None:
 def test_a_queued_a_running_and_a_finished_job_are_cancelled_or_not(tmp_path: Path, gate: Gate) -> None:
     with serving(FakeEngine(act=gate), folder=tmp_path) as service:
         running = post(service).json()["id"]
-        assert gate.running.wait(20)
+        assert gate.running.wait(PATIENCE)
         queued = post(service).json()["id"]
         at_once = service.client.delete(f"/v1/jobs/{queued}")
         assert (at_once.status_code, at_once.json()["state"]) == (200, "cancelled")
@@ -229,8 +228,10 @@ def test_a_queued_a_running_and_a_finished_job_are_cancelled_or_not(tmp_path: Pa
 
 def test_finished_jobs_go_when_their_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_service, "HOUSEKEEPING", 0.1)
-    with serving(FakeEngine(), folder=tmp_path, job_retention=1) as service:
+    with serving(FakeEngine(), folder=tmp_path, job_retention=HELD) as service:
         job = done(service)
+        assert service.client.get(job["links"]["self"]).status_code == 200
+        monkeypatch.setattr(service.jobs.ground.database, "_clock", lambda: time.time() + HELD + 1)
         wait_for(lambda: service.client.get(job["links"]["self"]).status_code == 404)
         for address in job["links"].values():
             problem(service.client.get(address), 404, "job.unknown")
@@ -241,7 +242,7 @@ def test_finished_jobs_go_when_their_time_is_over(tmp_path: Path, monkeypatch: p
 def test_the_queue_is_bounded_and_says_when_to_come_again(tmp_path: Path, gate: Gate) -> None:
     with serving(FakeEngine(act=gate), folder=tmp_path, max_queued=2, retry_after=7) as service:
         jobs = [post(service, Idempotency_Key="first").json()["id"]]
-        assert gate.running.wait(20)
+        assert gate.running.wait(PATIENCE)
         jobs += [post(service).json()["id"] for _ in range(2)]
         refused = post(service)
         problem(refused, 503, "queue.full")
@@ -278,14 +279,16 @@ def test_probes_without_a_key_learn_no_names(tmp_path: Path) -> None:
         token, record = create_key("ann", [Scope.SEGMENT])
         keys.append(record)
     started = threading.Event()
-    engine = FakeEngine(test=lambda: started.wait(20) and None)
+    engine = FakeEngine(test=lambda: started.wait(HELD))
     with serving(engine, folder=tmp_path / "a", keys_file=tmp_path / "keys.json", ready=False) as service:
-        for path in ("/v2/health/ready", "/readyz"):
-            refused = service.client.get(path)
-            problem(refused, 503, "service.not_ready")
-            assert "brain" not in refused.text
-            assert refused.json()["models"] == []
-        started.set()
+        try:
+            for path in ("/v2/health/ready", "/readyz"):
+                refused = service.client.get(path)
+                problem(refused, 503, "service.not_ready")
+                assert "brain" not in refused.text
+                assert refused.json()["models"] == []
+        finally:
+            started.set()
         service.wait_until_ready()
         answers = [
             service.client.get(path) for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/healthz")
@@ -300,8 +303,6 @@ def test_probes_without_a_key_learn_no_names(tmp_path: Path) -> None:
 
 def test_nothing_runs_between_the_tests(service: Service) -> None:
     """Every job above has ended; the server's figures add up."""
-    deadline = time.monotonic() + 10
-    while service.unfinished():
-        assert time.monotonic() < deadline
+    wait_for(lambda: service.unfinished() == 0)
     totals = service.jobs.ground.queue.counts().totals
     assert totals["accepted"] == totals["succeeded"] + totals["failed"] + totals["cancelled"]

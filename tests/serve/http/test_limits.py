@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from python_multipart.multipart import MultipartParser
 
+from nnunet_losses.serve.http import job_service
 from nnunet_losses.serve.http.parts import PartWriter
 from nnunet_losses.serve.http.problems import ServiceProblem
+from nnunet_losses.serve.jobs.database import Database
+from nnunet_losses.serve.jobs.queue import JobQueue
 
-from .fakes import FakeEngine, Service, description, problem, serving, wait_for
+from .fakes import HELD, PATIENCE, FakeEngine, Service, description, problem, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +61,32 @@ def gate() -> Iterator[Gate]:
     closed = Gate()
     yield closed
     closed.release.set()
+
+
+class Clock:
+    """The server's clock for clients that wait, which stands still until a test puts it forward."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def run_until(self, replies: list[Future[httpx.Response]]) -> None:
+        """Let half minutes pass until everybody has an answer."""
+
+        def are_there() -> bool:
+            self.time += 30
+            return all(reply.done() for reply in replies)
+
+        wait_for(are_there)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(job_service, "time", SimpleNamespace(monotonic=made.monotonic))
+    return made
 
 
 @contextmanager
@@ -104,8 +136,9 @@ def test_an_endless_body_is_answered_and_does_not_fill_the_disk(tmp_path) -> Non
     with serving(FakeEngine(), folder=tmp_path, max_body_bytes=300_000) as service:
         with _connection(service) as connection:
             connection.sendall(head + b"%x\r\n%s\r\n" % (len(first), first))
-            for _ in range(100):
-                connection.sendall(b"10000\r\n" + b"\0" * 65536 + b"\r\n")
+            with suppress(OSError):  # the server may hang up on who goes on after the answer
+                for _ in range(100):
+                    connection.sendall(b"10000\r\n" + b"\0" * 65536 + b"\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
             assert service.leftovers() == []
         assert service.segment().status_code == 200
@@ -114,21 +147,36 @@ def test_an_endless_body_is_answered_and_does_not_fill_the_disk(tmp_path) -> Non
 @contextmanager
 def _connection(service: Service) -> Iterator[socket.socket]:
     host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         yield connection
+
+
+@contextmanager
+def _asking(service: Service) -> Iterator[socket.socket]:
+    """A client that has sent a case and waits for its answer, until it leaves."""
+    files = [(name, (f"{name}.nii.gz", b"voxels")) for name in ("T1", "FLAIR")]
+    request = service.client.build_request("POST", "/v1/segment", files=files)
+    content = request.read()
+    lines = ["POST /v1/segment HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    with _connection(service) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+        yield connection
+
+
+_STALLED = (
+    b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\nxxxx'
+)
 
 
 def test_a_slow_client_is_told_so(tmp_path) -> None:
     with serving(FakeEngine(), folder=tmp_path, upload_timeout=0.2) as service:
-
-        def trickle() -> Iterator[bytes]:
-            yield b"--b\r\n"
-            time.sleep(0.6)
-            yield b"\r\n"
-
-        headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        response = service.client.post("/v1/segment", content=trickle(), headers=headers)
-        problem(response, 408, "request.timeout")
+        with _connection(service) as connection:
+            connection.sendall(_STALLED)
+            response = HTTPResponse(connection)
+            response.begin()
+            assert (response.status, json.load(response)["code"]) == (408, "request.timeout")
         assert service.leftovers() == []
 
 
@@ -143,7 +191,7 @@ def test_health_answers_while_a_prediction_runs(tmp_path, gate: Gate) -> None:
             assert service.client.get("/v2/health/ready").status_code == 200
         assert gate.running == 1, "what is held back here was waited for"
         gate.release.set()
-        assert reply.result(20).status_code == 200
+        assert reply.result(PATIENCE).status_code == 200
 
 
 def test_one_runs_some_wait_and_the_rest_is_sent_away(tmp_path, gate: Gate) -> None:
@@ -158,7 +206,7 @@ def test_one_runs_some_wait_and_the_rest_is_sent_away(tmp_path, gate: Gate) -> N
                 problem(response, 503, "queue.full")
                 assert response.headers["retry-after"] == "7"
             gate.release.set()
-            assert [reply.result(20).status_code for reply in replies] == [200] * 3
+            assert [reply.result(PATIENCE).status_code for reply in replies] == [200] * 3
         assert (gate.most, gate.started) == (1, 3)
         assert service.segment().status_code == 200
         assert service.leftovers() == []
@@ -173,15 +221,12 @@ def test_each_worker_does_one_job_at_a_time(tmp_path, gate: Gate) -> None:
         wait_for(lambda: gate.running == 1)
         assert service.segment(files={"CT": b"x"}, data={"model": "liver"}).status_code == 200
         gate.release.set()
-        assert slow.result(20).status_code == 200
+        assert slow.result(PATIENCE).status_code == 200
 
 
 def test_uploads_are_bounded_too(tmp_path) -> None:
     with serving(FakeEngine(), folder=tmp_path, max_uploads=1) as service, _connection(service) as stalled:
-        stalled.sendall(
-            b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
-            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
-        )
+        stalled.sendall(_STALLED)
         wait_for(lambda: len(service.leftovers()) == 1)
         problem(service.segment(), 503, "service.busy")
         stalled.close()
@@ -189,34 +234,43 @@ def test_uploads_are_bounded_too(tmp_path) -> None:
         assert service.segment().status_code == 200
 
 
-def test_a_prediction_that_takes_too_long_is_ended(tmp_path, gate: Gate) -> None:
-    with serving(FakeEngine(act=gate), folder=tmp_path, prediction_timeout=0.3) as service:
-        problem(service.segment(), 504, "prediction.timeout")
+def test_a_prediction_that_takes_too_long_is_ended(tmp_path, gate: Gate, clock: Clock) -> None:
+    with serving(FakeEngine(act=gate), folder=tmp_path, prediction_timeout=30) as service:
+        with in_background(service.segment) as (reply,):
+            wait_for(lambda: gate.running == 1)
+            clock.run_until([reply])
+            problem(reply.result(), 504, "prediction.timeout")
         wait_for(lambda: gate.ended_by == ["TaskInterrupted"])
         wait_for(lambda: service.leftovers() == [])
         gate.release.set()
         assert service.segment().status_code == 200
 
 
-def test_waiting_counts_for_the_timeout(tmp_path) -> None:
-    def stubborn(**_: Any) -> None:
-        time.sleep(0.6)  # never looks at its progress callback
+def test_waiting_counts_for_the_timeout(tmp_path, clock: Clock) -> None:
+    release = threading.Event()
 
-    with serving(FakeEngine(act=stubborn), folder=tmp_path, prediction_timeout=0.3) as service:
-        with in_background(service.segment, times=2) as replies:
-            codes = sorted(reply.result(20).status_code for reply in replies)
-        assert codes == [504, 504]
+    def stubborn(**_: Any) -> None:
+        release.wait(HELD)  # never looks at its progress callback
+
+    with serving(FakeEngine(act=stubborn), folder=tmp_path, prediction_timeout=30) as service:
+        try:
+            with in_background(service.segment, times=2) as replies:
+                wait_for(lambda: service.unfinished() == 2)
+                wait_for(lambda: len(service.engines[0].received) == 1)
+                clock.run_until(replies)
+            assert [reply.result().status_code for reply in replies] == [504, 504]
+        finally:
+            release.set()
         wait_for(lambda: service.unfinished() == 0)
         assert len(service.engines[0].received) == 1
 
 
 def test_a_client_that_leaves_frees_the_network(tmp_path, gate: Gate) -> None:
     with serving(FakeEngine(act=gate), folder=tmp_path) as service:
-        for _ in range(2):  # the first runs, the second waits
-            with pytest.raises(httpx.ReadTimeout):
-                service.segment(timeout=0.3)
-        wait_for(lambda: gate.running == 0)
-        assert gate.ended_by[0] == "TaskInterrupted"
+        with _asking(service):
+            wait_for(lambda: gate.running == 1)
+        wait_for(lambda: service.unfinished() == 0)
+        assert gate.ended_by == ["TaskInterrupted"]
         wait_for(lambda: service.leftovers() == [])
         gate.release.set()
         assert service.segment().status_code == 200
@@ -226,23 +280,19 @@ def test_a_client_that_leaves_while_waiting_never_runs(tmp_path, gate: Gate) -> 
     with serving(FakeEngine(act=gate), folder=tmp_path) as service:
         with in_background(service.segment) as (first,):
             wait_for(lambda: gate.running == 1)
-            with pytest.raises(httpx.ReadTimeout):
-                service.segment(timeout=0.2)
+            with _asking(service):
+                wait_for(lambda: service.unfinished() == 2)
             wait_for(lambda: service.unfinished() == 1)
             gate.release.set()
-            assert first.result(20).status_code == 200
+            assert first.result(PATIENCE).status_code == 200
         assert gate.started == 1
-        assert service.leftovers() == []
+        wait_for(lambda: service.leftovers() == [])
 
 
 def test_a_client_that_leaves_in_mid_upload_leaves_nothing(tmp_path) -> None:
     with serving(FakeEngine(), folder=tmp_path) as service:
         with _connection(service) as connection:
-            connection.sendall(
-                b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
-                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-                b'--b\r\nContent-Disposition: form-data; name="T1"; filename="a"\r\n\r\nxxxx'
-            )
+            connection.sendall(_STALLED)
             wait_for(lambda: len(service.leftovers()) == 1)
         wait_for(lambda: service.leftovers() == [])
         assert service.segment().status_code == 200
@@ -255,23 +305,64 @@ def test_stopping_answers_what_is_in_flight(tmp_path, gate: Gate) -> None:
     ):
         wait_for(lambda: gate.running == 1)
         service.server.should_exit = True
-        time.sleep(0.2)
+        wait_for(lambda: not service.server.servers[0].is_serving())
         gate.release.set()
-        assert reply.result(20).status_code == 200
+        assert reply.result(PATIENCE).status_code == 200
     assert list(tmp_path.iterdir()) == []
 
 
 def test_stopping_ends_what_takes_too_long(tmp_path, gate: Gate) -> None:
     with (
-        serving(FakeEngine(act=gate), folder=tmp_path) as service,
+        serving(FakeEngine(act=gate), folder=tmp_path, graceful=1) as service,
         in_background(service.segment) as (reply,),
     ):
         wait_for(lambda: gate.running == 1)
         service.server.should_exit = True
-        problem(reply.result(20), 503, "service.stopping")
+        problem(reply.result(PATIENCE), 503, "service.stopping")
         wait_for(lambda: gate.running == 0)
     assert gate.ended_by == ["TaskInterrupted"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_waits_until_files_are_deleted(
+    tmp_path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the thread comes that deletes the job of a request that was broken off."""
+    order = []
+    stopped = threading.Event()
+    with (
+        serving(FakeEngine(act=gate), folder=tmp_path, graceful=1) as service,
+        in_background(service.segment) as (reply,),
+    ):
+        wait_for(lambda: gate.running == 1)
+        jobs, get, stop = service.jobs, JobQueue.get, service.jobs._predictors.stop
+
+        def stopping(*, grace: float) -> None:
+            stop(grace=grace)
+            stopped.set()
+
+        def late(queue: JobQueue, job_id: str) -> Any:
+            if jobs.is_draining:
+                stopped.wait(PATIENCE)
+                time.sleep(0.2)
+            return get(queue, job_id)
+
+        monkeypatch.setattr(jobs._predictors, "stop", stopping)
+        monkeypatch.setattr(JobQueue, "get", late)
+        for owner, name in ((JobQueue, "forget"), (Database, "close")):
+            monkeypatch.setattr(owner, name, noting(order, getattr(owner, name)))
+        service.server.should_exit = True
+        problem(reply.result(PATIENCE), 503, "service.stopping")
+    assert order == ["forget", "close"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def noting(order: list[str], call: Any) -> Any:
+    def noted(*arguments: Any) -> Any:
+        order.append(call.__name__)
+        return call(*arguments)
+
+    return noted
 
 
 @pytest.mark.parametrize("line", [b"X-Name: %b", b"%b: x"])

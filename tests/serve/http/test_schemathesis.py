@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 from nnunet_losses.serve.http.app import create_app
 from nnunet_losses.serve.http.settings import Settings
 
-from .fakes import FakeEngine, serving
+from .fakes import PATIENCE, WAIT, FakeEngine, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def test_every_address_keeps_its_word(schema: Any, path: str, method: str) -> No
     @SETTINGS
     @given(case=operation.as_strategy())
     def ask(case: Any) -> None:
-        case.call_and_validate(timeout=30)
+        case.call_and_validate(timeout=2 * PATIENCE)
 
     ask()
 
@@ -72,7 +72,10 @@ def test_walks_from_job_to_job(schema: Any) -> None:
         def before_call(self, case: Any) -> None:
             if case.path == "/v1/jobs" and case.meta.generation.mode is GenerationMode.POSITIVE:  # make a job
                 case.body = {"T1": "first", "FLAIR": "second"}
-                case.headers = {"Prefer": "wait=20"}  # else the walk would depend on how fast the worker is
+                case.headers = dict(WAIT)  # else the walk would depend on how fast the worker is
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"timeout": 2 * PATIENCE}
 
         def validate_response(self, response: Any, case: Any, **options: Any) -> None:
             seen[case.path, response.status_code] += 1

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATIENCE = 300.0  # seconds; a busy machine is slow, a broken server never gets there
+
 # Tests end in seconds and need no data to survive a power cut.
 OPTIONS = ("fsync=off", "synchronous_commit=off", "listen_addresses=", "max_connections=40")
 
@@ -54,12 +56,12 @@ def running_server(programs: Path) -> Iterator[str]:
         with (folder / "log").open("w") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **identity)
         try:
-            url = f"postgresql://tester@/postgres?host={folder}"
+            url = f"postgresql://tester@/postgres?host={folder}&connect_timeout={PATIENCE:.0f}"
             _wait_until_ready(server, url, folder / "log")
             yield url
         finally:
             server.send_signal(signal.SIGQUIT)  # at once: the data are thrown away
-            server.wait(timeout=30)
+            server.wait(timeout=PATIENCE)
     finally:
         shutil.rmtree(folder)
 
@@ -67,7 +69,7 @@ def running_server(programs: Path) -> Iterator[str]:
 def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     import psycopg
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             psycopg.connect(url).close()

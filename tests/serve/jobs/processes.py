@@ -1,5 +1,7 @@
 """Programs that tests start and kill: ``python -m tests.serve.jobs.processes work|submit URL FOLDER NAME``.
 
+All go by one clock, so that leases expire when a test says so, and not because the machine is busy.
+
 A worker holds a file lock during each job, which the kernel drops when the process dies: two workers at one
 job at the same time would leave a file in ``violations``.
 """
@@ -27,9 +29,33 @@ from ...conftest import ROOT
 if TYPE_CHECKING:
     from nnunet_losses.serve.jobs.task import Task
 
-# Long against the heartbeats (a sixth of it) on a loaded machine, short for a test.
-LIMITS = QueueLimits(max_queued=200, max_per_caller=200, lease_seconds=2)
-TIMING = WorkerTiming(poll=0.02, progress=0.02, beats_per_lease=6)
+LIMITS = QueueLimits(max_queued=200, max_per_caller=200, lease_seconds=1200, run_seconds=36000)
+TIMING = WorkerTiming(poll=0.02, progress=0.02)
+PATIENCE = 300.0  # seconds; a busy machine is slow, a broken queue never gets there
+
+
+class SharedClock:
+    """This machine's time, put forward by what stands in a file: the same in all processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "seconds-ahead"
+
+    def __call__(self) -> float:
+        return time.time() + self._ahead()
+
+    def _ahead(self) -> float:
+        return float(self._file.read_text()) if self._file.exists() else 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everybody, at once."""
+        new = self._file.with_suffix(".new")
+        new.write_text(str(self._ahead() + seconds))
+        new.replace(self._file)
+
+
+def opened(url: str, folder: Path) -> Database:
+    """The tests' database, by the tests' clock."""
+    return Database(url, clock=SharedClock(folder), patience=PATIENCE)
 
 
 class Runner:
@@ -59,7 +85,7 @@ class Runner:
 
 
 def work(url: str, folder: Path, name: str) -> None:
-    database = Database(url)
+    database = opened(url, folder)
     desk = LeaseDesk(database, LIMITS)
     worker = Worker(desk, FolderStore(folder / "artifacts"), Runner(folder), name=name, timing=TIMING)
     worker.drain_upon_signals(grace=30)
@@ -67,9 +93,9 @@ def work(url: str, folder: Path, name: str) -> None:
     database.close()
 
 
-def submit(url: str, _folder: Path, name: str) -> None:
-    """Say the id of each job once it was accepted, without end."""
-    queue = JobQueue(Database(url), LIMITS)
+def submit(url: str, folder: Path, name: str) -> None:
+    """Say the id of each job once it was accepted, until the queue is full."""
+    queue = JobQueue(opened(url, folder), LIMITS)
     while True:
         job = queue.submit(Submission(caller=name, request_sha256="a" * 64)).job
         sys.stdout.write(f"{job.id}\n")

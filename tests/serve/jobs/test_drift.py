@@ -73,7 +73,7 @@ def test_usual_cases_raise_none(database: Database) -> None:
 
 def test_it_survives_and_is_shared(url: str) -> None:
     known = stream()
-    first, second = Database(url), Database(url)
+    first, second = Database(url, patience=300), Database(url, patience=300)
     register(first, known)
     register(second, known)  # the second server opens the same model
     threads = [

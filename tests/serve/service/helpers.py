@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ class Client:
     """Sends jobs to one server."""
 
     def __init__(self, url: str, signs: Path) -> None:
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
+        self.http = httpx.Client(base_url=url, timeout=2 * PATIENCE)
         self.signs = signs
 
     def post(
@@ -90,8 +89,7 @@ def settings_for(folder: Path, **more: Any) -> Settings:
 @contextmanager
 def in_thread(settings: Settings, signs: Path) -> Iterator[tuple[Client, Supervisor]]:
     """A server in a thread of this process, its workers in processes of their own."""
-    os.environ["SIGNS"] = str(signs)
-    supervisor = steered(settings)
+    supervisor = steered(settings, signs)
     with running(create_app(settings, predictors=supervisor)) as (url, _):
         client = Client(url, signs)
         with client.http:
@@ -105,10 +103,9 @@ def in_process(settings: Settings, signs: Path) -> Iterator[tuple[Client, subpro
     text = settings.model_dump_json(exclude_defaults=True)
     if settings.database_url is not None:
         text = json.dumps({**json.loads(text), "database_url": settings.database_url.get_secret_value()})
-    command = [sys.executable, "-m", "tests.serve.service.server", text]
-    environment = {**os.environ, "SIGNS": str(signs)}
+    command = [sys.executable, "-m", "tests.serve.service.server", text, str(signs)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
         try:

@@ -41,7 +41,7 @@ def test_a_worker_that_is_just_opening_does_not_keep_the_old_bundle(tmp_path: Pa
         wait_for(lambda: supervisor.capacity() == 2, seconds=PATIENCE)
         assert served(supervisor) == {hashlib.sha256(b"slow").hexdigest()}
         assert client.http.post("/v1/models/brain/reload").status_code == 200
-        wait_for(lambda: served(supervisor) == {hashlib.sha256(b"better").hexdigest()})
+        wait_for(lambda: served(supervisor) == {hashlib.sha256(b"better").hexdigest()}, seconds=PATIENCE)
 
 
 def test_a_worker_that_dies_after_it_prepared_comes_back_with_the_new_bundle(tmp_path: Path) -> None:
@@ -59,12 +59,13 @@ def test_a_worker_that_dies_after_it_prepared_comes_back_with_the_new_bundle(tmp
         wait_for(lambda: len(list(signs.glob("slow-*"))) == 1, seconds=PATIENCE)
         slow = int(next(signs.glob("slow-*")).name.rpartition("-")[2])
         (prepared,) = (child for child in supervisor._children if child.pid != slow)
+        wait_for((signs / f"tested-new:-{prepared.pid}").exists, seconds=PATIENCE)
         wait_for(lambda: not prepared._tickets, seconds=PATIENCE)
         os.kill(prepared.pid or 0, signal.SIGKILL)
         wait_for(lambda: supervisor.restarts() == 1 and supervisor.capacity() == 2, seconds=PATIENCE)
         old, new = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "old", link))
         assert served(supervisor) == {old}  # one of them began anew before the new one was accepted
         (signs / "go").touch()
-        assert reply.result(PATIENCE).status_code == 200
+        assert reply.result(2 * PATIENCE).status_code == 200
         wait_for(lambda: supervisor.capacity() == 2 and served(supervisor) == {new}, seconds=PATIENCE)
         assert client.ended(client.submit())["state"] == "succeeded"

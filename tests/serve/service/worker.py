@@ -1,11 +1,12 @@
-"""A worker process without a network: ``python -m tests.serve.service.worker FD``, started by a Supervisor.
+"""A worker process without a network: ``python -m tests.serve.service.worker SIGNS FD``, of a Supervisor.
 
 The "bundle" is a text file. The input file is JSON that says what happens over it: ``tiles`` of ``seconds``
-each, ``hang`` for ever (as often as it says), ``stuck`` in native code that never returns (``free`` lets
-other threads run, ``alone`` does not), ``oom`` and ``full`` as the machine would raise them. Who hangs or is
-stuck leaves a file ``CASE-PID`` in the folder SIGNS; who opens a bundle that says ``slow`` leaves
-``slow-PID`` and waits for the file ``go``, and so does the first one of all over one that says ``one slow``;
-the first one over a bundle that says ``one stuck`` leaves ``stuck-PID`` and never returns from native code.
+each, ``hang`` until there is a file ``let-go`` (as often as it says), ``stuck`` in native code that never
+returns (``free`` lets other threads run, ``alone`` does not), ``oom`` and ``full`` as the machine would raise
+them. Who hangs or is stuck leaves a file ``CASE-PID`` in the folder SIGNS; who opens a bundle that says
+``slow`` leaves ``slow-PID`` and waits for the file ``go``, and so does the first one of all over one that
+says ``one slow``; the first one over a bundle that says ``one stuck`` leaves ``stuck-PID`` and never returns
+from native code. Who has opened and tested a bundle leaves ``tested-WORD-PID``, with its text's first word.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from nnunet_losses.serve.workers.engine import Order, Progress
     from nnunet_losses.serve.workers.plan import WorkerPlan
 
+FOR_EVER = 3600  # seconds
+
 
 class Steered:
     """An engine that does what its input says."""
@@ -51,6 +54,7 @@ class Steered:
     def self_test(self) -> None:
         if "wrong" in self._text:
             raise Refusal(Code.BUNDLE_SELF_TEST_FAILED, "Logits differ by 0.3.", remedy="Export it again.")
+        _leave(f"tested-{self._text.split()[0]}")
 
     def segment(
         self, files: Sequence[Path], *, folder: Path, order: Order, progress: Progress
@@ -81,36 +85,51 @@ def _misbehave(wish: dict[str, Any], order: Order, progress: Progress) -> None:
     if wish.get("full"):  # the kernel refuses to let any file grow; SQLite's are short writes
         resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
         try:
-            Path(os.environ["SIGNS"], "big").write_bytes(b"x" * 100)
+            (_signs() / "big").write_bytes(b"x" * 100)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    signs = Path(os.environ["SIGNS"])
     if "stuck" in wish:
-        (signs / f"{order.case}-{os.getpid()}").touch()
+        _leave(order.case)
         library = ctypes.CDLL(None) if wish["stuck"] == "free" else ctypes.PyDLL(None)
-        library.sleep(600)
-    if len(list(signs.glob(f"{order.case}-*"))) < wish.get("hang", 0):
-        (signs / f"{order.case}-{os.getpid()}").touch()
-        while True:
+        library.sleep(FOR_EVER)
+    if len(list(_signs().glob(f"{order.case}-*"))) < wish.get("hang", 0):
+        _leave(order.case)
+        while not (_signs() / "let-go").exists():
             progress("network", 1, 2)
             time.sleep(0.01)
 
 
 def _take_time(text: str) -> None:
-    signs = Path(os.environ["SIGNS"])
-    if "slow" not in text or ("one slow" in text and list(signs.glob("slow-*"))):
+    if "slow" not in text or ("one slow" in text and not _is_first("slow")):
         return
-    (signs / f"slow-{os.getpid()}").touch()
-    while not (signs / "go").exists():
+    _leave("slow")
+    while not (_signs() / "go").exists():
         time.sleep(0.01)
 
 
 def _get_stuck(text: str) -> None:
-    signs = Path(os.environ["SIGNS"])
-    if "one stuck" in text and not list(signs.glob("stuck-*")):
-        (signs / f"stuck-{os.getpid()}").touch()
-        ctypes.PyDLL(None).sleep(600)
+    if "one stuck" in text and _is_first("stuck"):
+        _leave("stuck")
+        ctypes.PyDLL(None).sleep(FOR_EVER)
+
+
+def _signs() -> Path:
+    return Path(os.environ["SIGNS"])
+
+
+def _leave(what: str) -> None:
+    (_signs() / f"{what}-{os.getpid()}").touch()
+
+
+def _is_first(what: str) -> bool:
+    """Whether no other worker asked before: one of two that ask at once is the second."""
+    try:
+        (_signs() / f"first-{what}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), opened=Steered)
+    os.environ["SIGNS"] = sys.argv[1]
+    main(int(sys.argv[2]), opened=Steered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,7 +16,7 @@ from nnunet_losses.serve.spans import Spans
 from nnunet_losses.serve.workers.job_spans import JobSpans
 from nnunet_losses.serve.workers.threads import Threads
 
-from ..fakes import FakeEngine, running, wait_for
+from ..fakes import PATIENCE, FakeEngine, running, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,22 +43,17 @@ def act(*, progress: Callable[..., None], **_: Any) -> None:
 class Traced:
     """A service whose spans are kept."""
 
-    def __init__(self, url: str, exporter: InMemorySpanExporter, engine: Timed) -> None:
-        self.url, self.exporter, self.engine = url, exporter, engine
+    def __init__(self, client: httpx.Client, exporter: InMemorySpanExporter, engine: Timed) -> None:
+        self.client, self.exporter, self.engine = client, exporter, engine
 
-    def send(self) -> tuple[str, Any]:
+    def send(self, *, spans: int) -> tuple[str, Any]:
         """Send a job with a trace; give the answer's trace header and the spans of the job's attempt."""
-        import httpx
-
         self.exporter.clear()
         files = {name: (f"{CANARY}.nii.gz", CANARY.encode()) for name in ("T1", "FLAIR")}
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
-        reply = httpx.post(f"{self.url}/v1/jobs", files=files, data={"case": CANARY}, headers=headers)
+        reply = self.client.post("/v1/jobs", files=files, data={"case": CANARY}, headers=headers)
         assert reply.status_code == 202
-        wait_for(lambda: any(span.name == "job" for span in self.exporter.get_finished_spans()))
-        state = ("succeeded", "failed")
-        wait_for(lambda: httpx.get(self.url + reply.headers["location"]).json()["state"] in state)
-        wait_for(lambda: len(self.exporter.get_finished_spans()) >= 2)
+        wait_for(lambda: len(self.exporter.get_finished_spans()) >= spans)
         return reply.headers["traceresponse"], self.exporter.get_finished_spans()
 
 
@@ -68,17 +64,14 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     predictors = Threads({"brain": lambda: engine}, spans=spans)
     folder: Path = tmp_path_factory.mktemp("traced")
     app = create_app(Settings(temporary_folder=folder), predictors=predictors)
-    with running(app) as (url, _):
-        import httpx
-
-        wait_for(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 200)
-        yield Traced(url, exporter, engine)
+    with running(app) as (url, _), httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        wait_for(lambda: client.get("/v2/health/ready").status_code == 200)
+        yield Traced(client, exporter, engine)
 
 
 def test_a_job_and_its_stages_are_in_the_trace_of_its_request(traced: Traced) -> None:
-    header, spans = traced.send()
-    wait_for(lambda: len(traced.exporter.get_finished_spans()) == 2 + len(TIMINGS))
-    by_name = {span.name: span for span in traced.exporter.get_finished_spans()}
+    header, spans = traced.send(spans=2 + len(TIMINGS))
+    by_name = {span.name: span for span in spans}
     assert set(by_name) == {"job", "queue", "decode", "preprocess", "network", "stitch", "write"}
     assert {f"{span.context.trace_id:032x}" for span in by_name.values()} == {TRACE}
     job = by_name.pop("job")
@@ -100,12 +93,12 @@ def test_a_failure_is_told_by_its_code_and_stage(traced: Traced) -> None:
         raise Refusal(Code.INPUT_TRUNCATED, f"Half of {CANARY} is missing.", remedy="Send all.")
 
     traced.engine.act = fail
-    _, spans = traced.send()
+    _, spans = traced.send(spans=2)
     (job,) = (span for span in spans if span.name == "job")
     assert job.attributes["error.type"] == "input.truncated"
     assert job.attributes["nnunet_losses.job.stage"] == "prepare"
     assert not job.status.is_ok
-    assert not [span for span in traced.exporter.get_finished_spans() if CANARY in span.to_json()]
+    assert not [span for span in spans if CANARY in span.to_json()]
 
 
 def test_without_a_stored_trace_one_begins(traced: Traced) -> None:

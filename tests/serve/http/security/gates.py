@@ -14,6 +14,8 @@ from nnunet_losses.serve.http.app import guard
 from nnunet_losses.serve.http.security.caller import caller_of
 from nnunet_losses.serve.http.settings import Settings
 
+from ..fakes import PATIENCE
+
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -38,7 +40,7 @@ class Guarded:
     async def until_waiting(self, number: int) -> None:
         """Return when so many requests wait for ``release``."""
         for _ in range(number):
-            await asyncio.wait_for(self._waiting.acquire(), 10)
+            await asyncio.wait_for(self._waiting.acquire(), PATIENCE)
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=self.base_url)

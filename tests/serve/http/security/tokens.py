@@ -37,7 +37,7 @@ class Provider:
             "aud": AUDIENCE,
             "sub": "dr-who",
             "iat": now,
-            "exp": now + 300,
+            "exp": now + 3600,
             "scope": "segment",
         }
         kept = {name: value for name, value in (good | claims).items() if value is not None}
