@@ -6,6 +6,7 @@ import logging.config
 import os
 import threading
 import time
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from ..logs import log_event, logging_configuration
 from ..schema import Frozen
 from ..workers.host import failure_of
 from ..workers.loop import Listeners, WorkerLoop
-from ..workers.opening import OpeningWatch
+from ..workers.opening import OpeningWatch, too_slow
 from ..workers.overseer import LOOK, Overseer
 from ..workers.process import OpenBundle, open_bundle, open_spans
 from ..workers.reports import ModelFailure, ModelReport  # noqa: TC001 - pydantic reads the annotations
@@ -67,6 +68,7 @@ class PredictorActor:
         self._opened = opened
         self._incarnation = new_token()
         self._prepared: set[str] = set()  # models of which a new bundle is open
+        self._stuck = False  # over a reload: the process ends
         self._ground = Ground.open(plan.folder, url=plan.database_url, limits=plan.limits)
         self._take_back()
         end = partial(os._exit, 1)  # Ray starts another one
@@ -139,7 +141,33 @@ class PredictorActor:
             self._spans.close()
 
     def prepare(self, key: str, path: Path) -> ModelFailure | None:
-        """Open and test a new bundle beside the old one; say why it cannot be served."""
+        """Open and test a new bundle beside the old one; say why it cannot be served.
+
+        Whoever is stuck over it ends, as without Ray: its job has the same time as when the server ends.
+        """
+        answer: Future[ModelFailure | None] = Future()
+        threading.Thread(
+            target=lambda: answer.set_result(self._prepare(key, path)), name="prepare", daemon=True
+        ).start()
+        try:
+            return answer.result(self._plan.opening)
+        except TimeoutError:
+            self._renew(key)
+            return too_slow(self._plan.opening)
+
+    def _renew(self, key: str) -> None:
+        """End this process; Ray starts another one."""
+        self._stuck = True
+        log_event("worker.stuck", level=logging.ERROR, model=key, seconds=self._plan.opening)
+        threading.Thread(target=self._leave, name="leave", daemon=True).start()
+
+    def _leave(self) -> None:
+        try:
+            self.drain(self._plan.grace)
+        finally:
+            os._exit(1)
+
+    def _prepare(self, key: str, path: Path) -> ModelFailure | None:
         try:
             self._loop.host.prepare(key, self._opener(path))
         except Exception as error:  # noqa: BLE001 - whatever it was, the old model is still there
@@ -158,6 +186,7 @@ class PredictorActor:
         self._loop.host.commit(key)
 
     def abort(self, key: str) -> None:
-        """Drop what was prepared."""
+        """Drop what was prepared; a stuck process, which would let nobody drop anything, takes it along."""
         self._prepared.discard(key)
-        self._loop.host.abort(key)
+        if not self._stuck:
+            self._loop.host.abort(key)

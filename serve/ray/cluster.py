@@ -17,7 +17,7 @@ from ..workers.child import refusal_of
 from ..workers.reports import merged, unopened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..jobs.ground import Ground
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.5  # seconds between two reports
 SILENCE = 5.0  # seconds without a report after which a predictor does not count
-RELOAD_SECONDS = 900.0  # after which a predictor that is opening a new bundle is not waited for any more
+OPENING = 900.0  # seconds for a new bundle, where nothing else is said
+MARGIN = 60.0  # seconds beyond them for a predictor to say that it is stuck
 
 
 class Cluster:
@@ -43,6 +44,7 @@ class Cluster:
         accepted: where reloads are noted.
         stopping: says when the command that started the actors ends them.
         patience: seconds of silence after which a predictor that has answered before counts as stuck.
+        opening: seconds after which a predictor says that it is stuck over a new bundle.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Cluster:
         accepted: AcceptedBundles,
         stopping: StoppingNotice,
         patience: float,
+        opening: float = OPENING,
     ) -> None:
         self._members = [_Member(name, namespace, patience=patience) for name in names]
+        self._reload_seconds = opening + MARGIN
         self._bundles = bundles
         self._accepted = accepted
         self._stopping = stopping
@@ -98,10 +102,10 @@ class Cluster:
             try:
                 self._prepare(key, path)
             except Refusal:
-                _each(self._members, lambda handle: handle.abort.remote(key))
+                self._each(lambda handle: handle.abort.remote(key))
                 raise
             self._accepted.note(label, path)
-            _each(self._members, lambda handle: handle.commit.remote(key))
+            self._each(lambda handle: handle.commit.remote(key))
             for member in self._members:
                 member.look()  # who was told of the reload must not be told the state before it
 
@@ -113,12 +117,17 @@ class Cluster:
         """
         if not all(member.claims for member in self._members):
             raise _unanswered()
-        answers = _each(self._members, lambda handle: handle.prepare.remote(key, path))
+        answers = self._each(lambda handle: handle.prepare.remote(key, path))
         for answer in answers:
             if isinstance(answer, RayError):
                 raise _unanswered() from answer
             if answer is not None:
                 raise refusal_of(answer)
+
+    def _each(self, call: Callable[[Any], Any]) -> list[ModelFailure | RayError | None]:
+        """Call all that are known at once, and wait for all; who dies over it is started again by Ray."""
+        asked = [call(member.handle) for member in self._members if member.handle is not None]
+        return [_answer(one, self._reload_seconds) for one in asked]
 
     def stop(self, *, grace: float) -> None:  # noqa: ARG002 - an ingress replica's end is not the cluster's
         """Ask no more. The predictors end with the command that started them."""
@@ -212,15 +221,9 @@ class _Member:
         self._incarnation = incarnation
 
 
-def _each(members: Sequence[_Member], call: Callable[[Any], Any]) -> list[ModelFailure | RayError | None]:
-    """Call all that are known at once, and wait for all; who dies over it is started again by Ray."""
-    asked = [call(member.handle) for member in members if member.handle is not None]
-    return [_answer(one) for one in asked]
-
-
-def _answer(asked: Any) -> ModelFailure | RayError | None:
+def _answer(asked: Any, seconds: float) -> ModelFailure | RayError | None:
     try:
-        answer: ModelFailure | None = ray.get(asked, timeout=RELOAD_SECONDS)
+        answer: ModelFailure | None = ray.get(asked, timeout=seconds)
     except RayError as error:
         return error
     return answer
