@@ -68,6 +68,23 @@ class LazyGroup(TyperGroup):
         app.command(cmd_name, cls=getattr(command, "command_class", None), epilog=epilog)(command)
         return typer.main.get_command(app)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what is wrong with a value is told together with the value."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _with_value(error)
+            raise
+
+
+def _with_value(error: typer.BadParameter) -> str:
+    """Put the value into words of pydantic's, which typer passes on and which only say what is expected."""
+    reasons = getattr(error.__cause__, "errors", list)()
+    if len(reasons) != 1:
+        return error.message
+    words = str(reasons[0]["msg"]).removeprefix("Value error, ")
+    return words.replace("Input should", f"{reasons[0]['input']!r} should")
+
 
 app = typer.Typer(
     cls=LazyGroup,

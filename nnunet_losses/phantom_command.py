@@ -45,7 +45,7 @@ class Request:
             spacing=_numbers("--spacing", self.spacing, self.dimension) or default.spacing,
             lesions=(1, self.lesions),
             labelling=cast("Labelling", self.labels),
-            channels=tuple(channel.strip() for channel in self.channels.split(",")),
+            channels=_names("--channels", self.channels),
         )
 
 
@@ -64,8 +64,11 @@ def run(request: Request) -> None:
             name=request.name,
             settings=settings,
         )
-    except (ValueError, FileExistsError, NotADirectoryError) as error:
+    except (ValueError, FileExistsError) as error:
         raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        reason = f"{request.folder} cannot be written to: {error.strerror}. Name another folder."
+        raise typer.BadParameter(reason) from error
     _report(request, target)
 
 
@@ -82,6 +85,14 @@ def _numbers(option: str, text: str | None, dimension: int) -> tuple[float, ...]
             f"{option} takes 1 or {dimension} numbers in {dimension}D, got {len(numbers)}: {text}."
         )
     return numbers * dimension if len(numbers) == 1 else numbers
+
+
+def _names(option: str, text: str) -> tuple[str, ...]:
+    """Parse ``T1,T2``."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError(f"{option} takes names with commas between them, like T1,T2; not {text!r}.")
+    return names
 
 
 def _make_room(request: Request) -> None:

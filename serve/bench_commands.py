@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 
+CHART_ENDINGS = (".svg", ".png", ".pdf")
+
+
 def bench_command(
     bundle: BundlePath,
     images: Annotated[
@@ -58,7 +61,7 @@ def bench_command(
     where a contender failed.
     """
     from .backends.threads import allowed_cores
-    from .bench_report import ChartImpossible, draw_chart, print_report, require_chart
+    from .bench_report import ChartImpossible, draw_chart, print_report
     from .bundle import Bundle
     from .console import print_json
     from .errors import Refusal
@@ -68,7 +71,7 @@ def bench_command(
         raise typer.BadParameter(f"--device {device} is unknown: choose cpu or cuda.")
     try:
         if chart is not None:
-            require_chart()
+            _check_chart(chart)
         loaded = Bundle.load(bundle)
         engines = [(one.value, other.value) for one in backend or [BackendName.AUTO]
                    for other in precision or [PrecisionName.AUTO]]  # fmt: skip
@@ -88,6 +91,15 @@ def bench_command(
         print_report(report)
     failed = any(summary.failure for summary in report.summaries)
     raise typer.Exit(ExitCode.FAILED if failed else ExitCode.DONE)
+
+
+def _check_chart(chart: Path) -> None:
+    """See before anything takes long whether the chart can be drawn."""
+    from .bench_report import require_chart
+
+    require_chart()
+    if chart.suffix.lower() not in CHART_ENDINGS:
+        raise ValueError(f"--chart {chart} must end in {', '.join(CHART_ENDINGS)}.")
 
 
 def _contenders(

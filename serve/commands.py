@@ -182,7 +182,9 @@ def _orientation(code: str | None) -> str | None:
     from .formats.turning import is_orientation
 
     if code is not None and not is_orientation(code.upper()):
-        raise typer.BadParameter(f"--orientation {code!r} is not of the form RAS.")
+        raise typer.BadParameter(
+            f"--orientation {code!r} is not of the form RAS: R or L, A or P, and S or I, in any order."
+        )
     return None if code is None else code.upper()
 
 
@@ -220,7 +222,9 @@ def _named_case(
         if not channel or not file:
             raise typer.BadParameter(f"--channel {text!r} is not of the form NAME=FILE.")
     if name is not None and (not name or name.startswith(".") or set(name) & set("/\\\0")):
-        raise typer.BadParameter(f"--case {name!r} cannot be a file's name.")
+        raise typer.BadParameter(
+            f"--case {name!r} cannot be a file's name. Take one without slashes that begins with no dot."
+        )
     try:
         return [
             case_from_channels([(channel, Path(file)) for channel, _, file in pairs], description, name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -58,3 +59,26 @@ def test_examples_can_be_typed(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_version_is_told() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"nnunet-losses {version('nnunet-losses')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("predict x y -o z --step 7", r"'--step': '?7(\.0)?'? should be less than or equal to 1"),
+        ("predict x y -o z --threads many", "'--threads': 'many' should be a valid integer"),
+        ("predict x y -o z --backend gpu", "'--backend': 'gpu' is not one of 'auto', 'cpu'"),
+        ("serve x --dicomweb pacs", "--dicomweb 'pacs' is not of the form NAME=URL"),
+        (
+            "send . --server http://127.0.0.1:9 -o z --empty-seg no",
+            "--empty-seg 'no' is neither emit nor omit",
+        ),
+        (
+            "send . --server http://127.0.0.1:9 -o z --option ood",
+            "--option 'ood' is not of the form NAME=VALUE",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_was_expected(words: str, told: str) -> None:
+    result = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert re.search(told, " ".join(result.stderr.replace("│", " ").split()))

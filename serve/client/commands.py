@@ -81,6 +81,7 @@ def send_command(
     if not bool(archive) == bool(study) == bool(series):
         raise typer.BadParameter("--archive, --study and --series belong together.")
     _check_files(inputs or [], channel or [])  # before a server is waited for
+    _check_options(option or [], empty_seg)
     try:
         from .client import Client
     except ModuleNotFoundError as error:
@@ -131,6 +132,12 @@ def _check_files(inputs: list[Path], channels: list[str]) -> None:
     for path in [*inputs, *(Path(file) for _, file in _pairs(channels, "--channel"))]:
         if not path.exists():
             raise typer.BadParameter(f"{path} does not exist.")
+
+
+def _check_options(options: list[str], empty_seg: str | None) -> None:
+    _pairs(options, "--option")
+    if empty_seg not in (None, "emit", "omit"):
+        raise typer.BadParameter(f"--empty-seg {empty_seg!r} is neither emit nor omit.")
 
 
 def _cases(inputs: list[Path], channels: list[str], model: Model) -> list[Case]:

@@ -109,6 +109,6 @@ def _addresses(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, _, url = text.partition("=")
         if not name or not url or name in found:
-            raise typer.BadParameter("--dicomweb is not of the form NAME=URL, or names an archive twice.")
+            raise typer.BadParameter(f"--dicomweb {name!r} is not of the form NAME=URL, or is named twice.")
         found[name] = url
     return found

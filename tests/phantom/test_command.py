@@ -74,6 +74,13 @@ def test_other_peoples_data_is_never_replaced(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["dataset.json"]
 
 
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = phantom(tmp_path / "file" / "raw", *QUICK)
+    assert result.exit_code == 2
+    assert "cannot be written to" in " ".join(result.output.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -81,6 +88,7 @@ def test_other_peoples_data_is_never_replaced(tmp_path: Path) -> None:
         (("--size", "24,24,24"), "1 or 2 numbers"),
         (("--size", "3"), "at least 8"),
         (("--labels", "organ"), "organ_lesion"),
+        (("--channels", "T1,,T2"), "names with commas"),
         (("--name", "My data"), "Dataset901_Phantom"),
         (("--dimension", "4"), "dimension"),
         (("--lesion-free", "2"), "lesion-free"),

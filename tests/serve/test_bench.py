@@ -259,6 +259,7 @@ def test_wrong_command_lines(volume_bundle: Bundle, tmp_path: Path) -> None:
     for arguments, code in (
         ([image, "--device", "tpu"], 2),
         ([image, "--repeat", "0"], 2),
+        ([image, "--chart", tmp_path / "times.bar"], 2),
         ([image, "--against", tmp_path / "absent"], 2),
         ([tmp_path / "notes.txt"], 2),
     ):

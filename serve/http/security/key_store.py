@@ -133,7 +133,9 @@ def changing(path: Path) -> Iterator[list[KeyRecord]]:
             yield keys
             _replace(path, KeyRing(keys=tuple(keys)).model_dump_json(indent=2).encode() + b"\n")
     except OSError as error:
-        raise KeysUnusable(f"the keys' file {path} cannot be written: {error.strerror}.") from error
+        raise KeysUnusable(
+            f"the keys' file {path} cannot be written: {error.strerror}. Name another one."
+        ) from error
 
 
 @contextmanager
