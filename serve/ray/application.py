@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from .actor import LAST_WORDS, PredictorActor
 from .cluster import Cluster
 from .loopback import stay_on_loopback
 from .notice import StoppingNotice
+from .port import proxy_port
 from .proxy import OneRequestId
 from .settings import ClusterSettings
 
@@ -181,7 +181,27 @@ def _ingress(settings: Settings, cluster: ClusterSettings, view: Callable[[], Cl
         app.add_middleware(OneRequestId)
         return app
 
-    port = settings.port or _free_port(settings.host)
+    with proxy_port(settings.host, settings.port, alone=alone) as port:
+        _start_proxy(settings, port)
+        deployment = ray_serve.deployment(
+            name="ingress",
+            num_replicas=cluster.ingresses,
+            max_ongoing_requests=settings.max_requests,
+            max_queued_requests=settings.max_requests,  # more get 503 from Ray's proxy
+            graceful_shutdown_timeout_s=settings.shutdown_timeout,
+            ray_actor_options={"num_cpus": 0},
+            logging_config=LOGGING,
+        )(ray_serve.ingress(build)())
+        ray_serve.run(deployment.bind(), name=NAME, route_prefix="/")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            yield f"{'http' if settings.tls_certificate is None else 'https'}://{host}:{port}"
+        finally:
+            ray_serve.delete(NAME)
+
+
+def _start_proxy(settings: Settings, port: int) -> None:
+    """Start what accepts connections and hands requests to the replicas."""
     ray_serve.start(
         proxy_location="HeadOnly",
         http_options={
@@ -192,26 +212,3 @@ def _ingress(settings: Settings, cluster: ClusterSettings, view: Callable[[], Cl
         },
         logging_config=LOGGING,
     )
-    deployment = ray_serve.deployment(
-        name="ingress",
-        num_replicas=cluster.ingresses,
-        max_ongoing_requests=settings.max_requests,
-        max_queued_requests=settings.max_requests,  # more get 503 from Ray's proxy
-        graceful_shutdown_timeout_s=settings.shutdown_timeout,
-        ray_actor_options={"num_cpus": 0},
-        logging_config=LOGGING,
-    )(ray_serve.ingress(build)())
-    ray_serve.run(deployment.bind(), name=NAME, route_prefix="/")
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    try:
-        yield f"{'http' if settings.tls_certificate is None else 'https'}://{host}:{port}"
-    finally:
-        ray_serve.delete(NAME)
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server(
-        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-    ) as listener:
-        port: int = listener.getsockname()[1]
-    return port

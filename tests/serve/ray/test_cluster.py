@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..service.helpers import PATIENCE
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from ..service.helpers import Client
 
@@ -30,10 +31,15 @@ def test_a_waiting_call_gets_answer_and_mask(client: Client) -> None:
 
 
 def test_models_and_health_are_told(client: Client) -> None:
-    (model,) = client.http.get("/v1/models").json()["models"]
-    assert (model["name"], model["state"], model["provider"]) == ("brain", "ready", "FakeProvider")
+    wait_for(lambda: told(client) == ("brain", "ready", "FakeProvider"), seconds=PATIENCE)
     assert client.http.get("/v2/models/brain/ready").status_code == 200
     assert client.http.get("/openapi.json").json()["info"]["title"] == "nnunet-losses"
+
+
+def told(client: Client) -> tuple[str, ...]:
+    """What is said of the model; nothing is known of it while all predictors are silent."""
+    (model,) = client.http.get("/v1/models").json()["models"]
+    return model["name"], model["state"], model["provider"]
 
 
 def test_problems_are_told_as_ever(client: Client) -> None:
@@ -88,22 +94,52 @@ def test_a_predictor_that_is_killed_in_mid_job_loses_nothing(client: Client) -> 
     assert content.headers["etag"] == f'"{artifact["sha256"]}"'
 
 
-def test_a_predictor_that_was_stopped_is_ended_and_loses_its_job(client: Client) -> None:
-    """It neither beats nor answers: the other one does the job, and Ray starts another process."""
+def test_predictors_that_are_stopped_or_stuck_are_ended_and_jobs_are_not_lost(
+    client: Client, folder: Path
+) -> None:
+    """One neither beats nor answers, and the other one does its job; then that is stuck in native code."""
     job = client.submit("stopped", hang=1)
-    pid = client.hanging("stopped")
-    os.kill(pid, signal.SIGSTOP)
+    stopped = client.hanging("stopped")
+    with writing(folder) as database:  # which the other one could not use if it was stopped while it wrote
+        os.kill(stopped, signal.SIGSTOP)
+        wait_for(lambda: states(stopped) == {"T"}, seconds=PATIENCE)
+        database.execute("UPDATE jobs SET lease_expires = 0 WHERE id = ?", [job])
     ended = client.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
-    wait_for(lambda: not is_alive(pid), seconds=PATIENCE)
-
-
-def test_a_predictor_stuck_in_native_code_is_ended(client: Client) -> None:
     job = client.submit("native", stuck="free")
-    pid = client.hanging("native")
+    stuck = client.hanging("native")
+    with writing(folder) as database:
+        database.execute("UPDATE jobs SET started = 0 WHERE id = ?", [job])
     assert client.ended(job)["problem"]["code"] == "job.timeout"
-    wait_for(lambda: not is_alive(pid), seconds=PATIENCE)
+    wait_for(lambda: not is_alive(stopped) and not is_alive(stuck), seconds=PATIENCE)
     assert client.ended(client.submit())["state"] == "succeeded"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Write to the jobs' database, while nobody else does."""
+    path = folder / "data" / "jobs.sqlite"
+    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield database
+        database.execute("COMMIT")
+
+
+def states(pid: int) -> set[str]:
+    """What the kernel says of a process's threads; T: stopped."""
+    return {state_in(file) for file in inside(Path(f"/proc/{pid}/task"), "stat")} - {""}
+
+
+def state_in(path: Path) -> str:
+    """One letter; none if there is no such process or thread any more."""
+    try:
+        return path.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    return state_in(Path(f"/proc/{pid}/stat")) not in {"", "Z", "X"}
 
 
 def restarts(client: Client) -> int:
@@ -140,7 +176,7 @@ def test_a_bad_bundle_is_not_reloaded_and_a_good_one_outlives_a_predictor(
     manifest = client.http.get(client.ended(job)["links"]["manifest"]).json()
     assert manifest["answer"]["bundle_sha256"] != before
     wait_for(lambda: restarts(client) == restarts_before + 1, seconds=PATIENCE)
-    assert client.http.get("/v2/health/ready").status_code == 200
+    client.wait_until_ready()
 
 
 def test_ray_listens_on_the_loopback_interface_only(
@@ -160,19 +196,26 @@ def test_ray_listens_on_the_loopback_interface_only(
 
 def family(pid: int) -> list[int]:
     """A process and all that it started."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
+    children: list[int] = []
+    for file in inside(Path(f"/proc/{pid}/task"), "children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread ended
+            children += map(int, file.read_text().split())
     return [pid, *(one for child in children for one in family(child))]
+
+
+def inside(folder: Path, *names: str) -> list[Path]:
+    """Files below each entry of a folder of a process, which may end meanwhile."""
+    try:
+        return [path.joinpath(*names) for path in folder.iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def sockets(pids: list[int]) -> set[str]:
     """Inodes of the sockets of some processes."""
     links = []
-    for file in (file for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*")):
-        with suppress(FileNotFoundError):  # it was closed since it was listed
+    for file in (file for pid in pids for file in inside(Path(f"/proc/{pid}/fd"))):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it was closed since it was listed
             links.append(str(file.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
@@ -192,6 +235,7 @@ def test_sigterm_ends_everything_and_no_job_is_lost(
         problem(refused, 503, "service.stopping")
         assert int(refused.headers["retry-after"]) > 0
     assert client.job(job)["state"] == "running"
+    (folder / "signs" / "drain").touch()
     assert process.wait(PATIENCE) == 0
     wait_for(lambda: not any(is_alive(pid) for pid in members), seconds=PATIENCE)
     with closing(sqlite3.connect(folder / "data" / "jobs.sqlite")) as database:
@@ -199,10 +243,3 @@ def test_sigterm_ends_everything_and_no_job_is_lost(
         waiting = database.execute("SELECT id, state FROM jobs WHERE finished IS NULL").fetchall()
     assert waiting == [(job, "queued")]
     assert totals["accepted"] == totals["succeeded"] + totals["failed"] + totals["cancelled"] + 1
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
