@@ -149,6 +149,7 @@ def _predictors(
         accepted=accepted,
         stopping=stopping,
         patience=plans[0].limits.lease_seconds + GRACE,
+        opening=plans[0].opening,
     )
     try:
         yield _Predictors(actors, view, stopping)
