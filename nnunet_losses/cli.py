@@ -79,7 +79,7 @@ class LazyGroup(TyperGroup):
 
 def _with_value(error: typer.BadParameter) -> str:
     """Put the value into words of pydantic's, which typer passes on and which only say what is expected."""
-    reasons = getattr(error.__cause__, "errors", list)()
+    reasons: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if len(reasons) != 1:
         return error.message
     words = str(reasons[0]["msg"]).removeprefix("Value error, ")
