@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_ray_runs_the_same_cells_on_two_workers(prepared: Path, done: Path, tmp_path: Path) -> None:
+PATIENCE = 600.0  # seconds in which Ray must have started
+RAY_VARIABLES = {
+    "RAY_memory_monitor_refresh_ms": "0",  # others' memory ends no cell
+    "RAY_health_check_failure_threshold": "1000",  # who answers late is not lost
+    "RAY_gcs_server_request_timeout_seconds": "600",
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_worker_register_timeout_seconds": "600",
+}
+
+
+def start_ray(ray: Any) -> None:
+    """Start a cluster; Ray gives a node up that takes half a minute, which is little on a busy machine."""
+    deadline = time.monotonic() + PATIENCE
+    while not ray.is_initialized():
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        except Exception:
+            ray.shutdown()
+            if time.monotonic() > deadline:
+                raise
+
+
+def test_ray_runs_the_same_cells_on_two_workers(
+    prepared: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         import ray
     except ImportError:
         require(condition=False, reason="Ray is not installed")
     output = shutil.copytree(prepared, tmp_path / "out")
     cells = read_study(output).cells
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    for name, value in RAY_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    start_ray(ray)
     try:
         run_ray(output, cells, cpus=1, gpus=0)
         assert ray.is_initialized(), "a cluster that was there is left as it was"

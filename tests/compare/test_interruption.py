@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from nnunet_losses.compare.results import read_failure, read_progress, read_result
+from nnunet_losses.compare.results import read_failure, read_result
 from nnunet_losses.compare.study import read_study
 
 from .conftest import command, environment, run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from .holding import Moment, holding
 
 CELL = "cells/dice_hausdorff__fold_0__seed_0"
 OTHER = "cells/dice_ce__fold_0__seed_0"
@@ -32,47 +29,48 @@ def outcome(output: Path) -> tuple[dict[str, Any], list[Any]]:
     return report, [[one and one.cell, one and one.curves, one and one.sets] for one in results]
 
 
-def after_epoch(number: int) -> Callable[[Path], bool]:
-    def reached(output: Path) -> bool:
-        progress = read_progress(output / CELL)
-        return progress is not None and (progress.epoch >= number or progress.stage != "training")
-
-    return reached
+def told(condition: str) -> Moment:
+    """When the cell tells how far it is."""
+    words = ("nnunet_losses.compare.worker", Path(CELL).name)
+    return Moment(words, "nnunet_losses.compare.results.write_progress", condition)
 
 
-def preparing(output: Path) -> bool:
-    return output.is_dir()
+def after_epoch(number: int) -> Moment:
+    return told(f"lambda folder, stage, epoch=0, **_: epoch >= {number}")
 
 
-def predicting(output: Path) -> bool:
-    return (output / CELL / "masks").is_dir()
+PREPARING = Moment(("compare",), "nnunet_losses.trainers.files.write_atomically", "lambda *_: True")
+BETWEEN_TWO_SETS = told(
+    "lambda folder, stage, **_: stage.startswith('predicting') and (folder / 'masks').is_dir()"
+)
 
 
-def kill_when(reached: Callable[[Path], bool], nnunet: Path, output: Path) -> bool:
-    """Start the command and kill it, and nothing but it, as soon as something is reached; whether it was."""
-    process = subprocess.Popen(
+def kill_at(moment: Moment, nnunet: Path, output: Path, folder: Path) -> None:
+    """Start the command and kill it, and nothing but it, while it or its cell waits at a moment."""
+    folder.mkdir()
+    held, mark = holding(folder, moment)
+    with subprocess.Popen(
         command(output, "--slots", "2"),
-        env={**os.environ, **environment(nnunet)},
+        env={**os.environ, **environment(nnunet), **held},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    try:
-        while process.poll() is None and not reached(output):
-            time.sleep(0.02)
-    finally:
-        alive = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    return alive
+    ) as process:
+        try:
+            while not mark.exists():
+                assert process.poll() is None, f"the command ended before {moment}"
+                time.sleep(0.02)
+        finally:
+            process.kill()
 
 
 def test_killed_again_and_again_gives_the_same_report(nnunet: Path, done: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    killed = [kill_when(preparing, nnunet, output)]
+    kill_at(PREPARING, nnunet, output, tmp_path / "0")
     # the other cell is done already: starting it, too, after every kill would only take time
     shutil.copytree(done / OTHER, output / OTHER, dirs_exist_ok=True)
-    killed += [kill_when(moment, nnunet, output) for moment in (after_epoch(1), after_epoch(2), predicting)]
-    assert sum(killed) >= 3, "the command ended before it could be killed"
+    for number, moment in enumerate((after_epoch(1), after_epoch(2), BETWEEN_TWO_SETS), 1):
+        kill_at(moment, nnunet, output, tmp_path / str(number))
+    assert not (output / CELL / "result.json").exists()
     ended = run(nnunet, output, "--slots", "2")
     assert ended.returncode == 0, ended.stderr
     assert outcome(output) == outcome(done)
