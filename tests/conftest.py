@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .models import ModelFolderSpec, write_model_folder
-from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("NNUNET_LOSSES_SHARED", ROOT.parent / "shared"))
