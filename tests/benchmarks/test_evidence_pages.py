@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks import evidence
-from benchmarks.evidence_pages import asked, phantoms, polyps
-from benchmarks.evidence_pages.index import INDEX, PROTOCOL, indexed, protocol
+from benchmarks.evidence_pages import asked, lesions, phantoms, polyps
+from benchmarks.evidence_pages.index import INDEX, PROTOCOL, indexed, ms_protocol, protocol
 from benchmarks.evidence_pages.markdown import interval, table
-from benchmarks.evidence_pages.questions import MEASURES, QUESTIONS, Question
+from benchmarks.evidence_pages.questions import MEASURES, MS_LESIONS, QUESTIONS, Question
 from nnunet_losses.compare.statistics import Pair, compare_pairs
 from nnunet_losses.compare.study import loss_configuration
 
@@ -24,6 +24,8 @@ def test_the_list_of_claims_is_as_written_by_the_code():
 def test_the_protocol_has_the_questions_of_the_code():
     text = PROTOCOL.read_text("utf-8")
     assert protocol(text) == text
+    text = lesions.PROTOCOL.read_text("utf-8")
+    assert ms_protocol(text) == text
 
 
 @pytest.mark.parametrize("run", polyps.RUNS, ids=lambda run: run.name)
@@ -35,12 +37,13 @@ def test_the_pages_of_the_polyps_are_as_written_by_the_code(run):
         assert run.page.read_text("utf-8") == polyps.page(run, record)
 
 
-def test_the_page_of_the_phantoms_is_as_written_by_the_code():
-    record = phantoms.read()
+@pytest.mark.parametrize("room", [phantoms, lesions], ids=["phantoms", "lesions"])
+def test_the_pages_with_questions_are_as_written_by_the_code(room):
+    record = room.read()
     if record is None:
-        assert not phantoms.PAGE.exists(), "figures without their record"
+        assert not room.PAGE.exists(), "figures without their record"
     else:
-        assert phantoms.PAGE.read_text("utf-8") == phantoms.page(record)
+        assert room.PAGE.read_text("utf-8") == room.page(record)
 
 
 def made_up(*dice: float) -> dict:
@@ -71,6 +74,13 @@ def test_every_question_asks_about_losses_that_its_comparison_trains():
             assert {*question.first, *question.second} <= set(claim.losses)
             assert not set(question.first) & set(question.second)
             assert question.measure in MEASURES
+
+
+def test_the_questions_about_real_lesions_are_about_losses_of_the_command():
+    command = lesions.PROTOCOL.read_text("utf-8").rpartition("--losses ")[2].partition(" \\\n")[0].split()
+    for question in MS_LESIONS:
+        assert {*question.first, *question.second} <= set(command)
+        assert question.measure in MEASURES
 
 
 def pair(shift: float) -> Pair:
