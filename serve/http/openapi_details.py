@@ -42,6 +42,7 @@ _JOB_STATUS: dict[str, Any] = {
     "problem": None,
     "push": None,
     "artifacts": [],
+    "last_event": 7,
     "links": {
         "self": f"/v1/jobs/{_JOB}",
         "events": f"/v1/jobs/{_JOB}/events",
