@@ -187,7 +187,8 @@ def loss_configuration(loss: str) -> Configuration:
         remedy += (
             "nnunet-losses list shows all; parameters are written as in a trainer's name: Dice_smooth1em7"
         )
-        raise StudyError(f"the loss {loss!r} is unknown ({error}); {remedy}") from error
+        why = str(error).rstrip(".")
+        raise StudyError(f"the loss {loss!r} is unknown ({why}); {remedy}") from error
     if found != Configuration(found.loss, found.parameters):
         raise StudyError(
             f"{loss!r} names a variant or epochs, which all losses share: use --variant, --epochs"
