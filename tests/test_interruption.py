@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+# Whoever runs the tests may ignore signals, as shells do for what runs behind, and children inherit it.
+USUAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 # The command waits in the midst of its work until the test, which has sent its signal, closes the gate.
 GATED = """
-import os, sys
 from pathlib import Path
 from nnunet_losses.cli import main
 
@@ -53,7 +59,7 @@ def masks(tmp_path: Path) -> Path:
 
 def started(gates: str, *arguments: object) -> subprocess.Popen[str]:
     words = ["nnunet-losses", *map(str, arguments)]
-    script = GATED.format(gates=gates, arguments=words)
+    script = USUAL + GATED.format(gates=gates, arguments=words)
     return subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -144,7 +150,7 @@ def test_a_bundle_is_never_lost_between_the_old_one_and_the_new(
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    start = "import os, signal\nfrom nnunet_losses.interruption import INTERRUPTION\n"
+    start = USUAL + "from nnunet_losses.interruption import INTERRUPTION\n"
     return subprocess.run([sys.executable, "-c", start + script], capture_output=True, text=True, check=False)
 
 
