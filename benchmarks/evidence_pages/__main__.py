@@ -3,6 +3,7 @@
     python -m benchmarks.evidence_pages                                                # only the pages
     python -m benchmarks.evidence_pages polyps --record polyps --hardware "2 cores"    # a finished comparison
     python -m benchmarks.evidence_pages phantoms --record evidence-phantoms --hardware "2 cores"
+    python -m benchmarks.evidence_pages ms_lesions --record ms_lesions --hardware "2 cores"
 
 The later forms keep the figures in ``benchmarks/results`` first, and draw the pictures.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .markdown import bullets, interval, listed, table
 from .questions import MEASURES, answers
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nnunet_losses.compare.statistics import Pair
 
     from .questions import Question
+    from .records import Record
 
 COLUMNS = {
     "dice": "Dice",
@@ -36,7 +37,6 @@ ANSWERS = (
     "its questions together; where each loss has one training, over images alone)."
 )
 SMALL = 0.001  # p values below it are not told apart
-Record = dict[str, Any]
 
 
 def recorded(folder: Path, asked: Sequence[Question]) -> Record:
@@ -50,7 +50,11 @@ def recorded(folder: Path, asked: Sequence[Question]) -> Record:
     results = json.loads((folder / "report" / "results.json").read_text("utf-8"))
     kept = ("settings", "label", "cases_with_label", "cases_without", "failures", "ranking")
     losses = {
-        loss: {"trainings": len(one["trainings"]), **{key: one["figures"][key] for key in COLUMNS}}
+        loss: {
+            "trainings": len(one["trainings"]),
+            "by_size": one["by_size"],
+            **{key: one["figures"][key] for key in COLUMNS},
+        }
         for loss, one in results["losses"].items()
     }
     found = [answer(question, pair) for question, pair in answers(asked, comparison)]

@@ -9,12 +9,13 @@ from benchmarks import evidence
 from . import lesions, phantoms, polyps
 from .markdown import between, listed, table
 from .questions import MS_LESIONS, questions
+from .records import EVIDENCE
 
 if TYPE_CHECKING:
     from benchmarks.evidence import Size
 
-INDEX = polyps.EVIDENCE / "README.md"
-PROTOCOL = polyps.EVIDENCE / "phantoms_protocol.md"
+INDEX = EVIDENCE / "README.md"
+PROTOCOL = EVIDENCE / "phantoms_protocol.md"
 
 
 def indexed(text: str) -> str:
@@ -22,8 +23,8 @@ def indexed(text: str) -> str:
     text = between(text, "quick", comparisons(evidence.QUICK))
     for run in polyps.RUNS:
         text = _filled(text, run.name, run.read(), polyps.short)
-    record = phantoms.read()
     text = _filled(text, lesions.NAME, lesions.read(), lesions.short)
+    record = phantoms.read()
     for claim in evidence.CLAIMS:
         text = _filled(text, claim.name, record, lambda found, name=claim.name: phantoms.short(name, found))
     return text

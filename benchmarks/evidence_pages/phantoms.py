@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import evidence
 
 from .asked import ANSWERS, EVERY, answered, figures, recorded, what
 from .questions import QUESTIONS
+from .records import EVIDENCE, RESULTS, Record, read_record, write_record
 
 if TYPE_CHECKING:
-    from .asked import Record
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "benchmarks" / "results" / "phantoms.json"
-PAGE = ROOT / "docs" / "evidence" / "phantoms.md"
+RECORD = RESULTS / "phantoms.json"
+PAGE = EVIDENCE / "phantoms.md"
 HEAD = (
     "Written by `python -m benchmarks.evidence_pages` from `benchmarks/results/phantoms.json`; the "
     "[protocol](phantoms_protocol.md), with the questions, was fixed before the run. **Phantoms: what these "
@@ -27,14 +25,14 @@ NOT_RUN = "Not run yet."
 
 def read() -> Record | None:
     """Read the figures; None before it ran."""
-    return json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else None
+    return read_record(RECORD)
 
 
 def keep(folder: Path, hardware: str) -> None:
     """Write the record of the comparisons that have ended."""
     ended = [claim.name for claim in evidence.CLAIMS if (folder / claim.name / evidence.TIMES).is_file()]
     claims = {name: recorded(folder / name, QUESTIONS[name]) for name in ended}
-    RECORD.write_text(json.dumps({"hardware": hardware, "claims": claims}, indent=1) + "\n", "utf-8")
+    write_record(RECORD, {"hardware": hardware, "claims": claims})
 
 
 def page(record: Record) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .markdown import bullets, interval, listed, table
+from .records import EVIDENCE, RESULTS, ROOT, Record, read_record, write_record
 
-ROOT = Path(__file__).parents[2]
-EVIDENCE = ROOT / "docs" / "evidence"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PICTURES = ROOT / "docs" / "pictures"
 WANTED, DEFAULT = 0.6, "dice_ce"  # of the protocol
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PolypRun:
     @property
     def record(self) -> Path:
         """File of its figures."""
-        return ROOT / "benchmarks" / "results" / f"{self.name}.json"
+        return RESULTS / f"{self.name}.json"
 
     @property
     def page(self) -> Path:
@@ -42,7 +42,7 @@ class PolypRun:
 
     def read(self) -> Record | None:
         """Read its figures; None before it ran."""
-        return json.loads(self.record.read_text("utf-8")) if self.record.is_file() else None
+        return read_record(self.record)
 
 
 RUNS = (
@@ -106,7 +106,7 @@ def keep(run: PolypRun, folder: Path, hardware: str) -> None:
     comparison = collect(folder, study)
     results = json.loads((folder / "report" / "results.json").read_text("utf-8"))
     record = {"hardware": hardware, "folds": study.folds, "seeds": study.seeds, **results}
-    run.record.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_record(run.record, record)
     for name, drawn in (("dice", charts.forest(comparison)), ("silence", charts.pareto(comparison))):
         white = drawn.replace("<svg ", '<svg style="background:#fff" ', 1)  # also where pages are dark
         (PICTURES / f"{run.name}_{name}.svg").write_text(white, "utf-8")

@@ -139,11 +139,7 @@ QUESTIONS: Mapping[str, tuple[Question, ...]] = {
 }
 
 MS_LESIONS: tuple[Question, ...] = (
-    _more("blob loss raises lesion F1", "lesion_f1", "blob_dice", "dice"),
-    _more("blob loss finds more small lesions", "small_found", "blob_dice", "dice"),
-    _more("a loss over components finds more lesions", "lesion_sensitivity", "cc_dice_ce", "dice_ce"),
-    _more("it paints more false ones", "false_lesions", "cc_dice_ce", "dice_ce"),
-    _more("CATMIL finds more small lesions", "small_found", "cat_mil", "dice_ce"),
+    *QUESTIONS["2_instances"],
     _more("with the authors' steps the boundary raises Dice", "dice", "dice_boundary", "dice"),
     _less("it lowers the Hausdorff distance", "hd95_mm", "dice_boundary", "dice"),
     _less("over the whole training it lowers Dice, as on phantoms", "dice", RELATIVE, "dice"),
